@@ -1,0 +1,40 @@
+# engram: which training examples has a generative model memorized?
+# Contents: data sets -> membership -> train -> likelihood -> scores -> analyses -> figures -> report.
+# Everything of an experiment is set in config.yaml; everything made is under results/.
+
+from snakemake.utils import min_version
+
+min_version("9.13")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/membership.smk"
+include: "rules/train.smk"
+include: "rules/likelihood.smk"
+include: "rules/scores.smk"
+include: "rules/analyses.smk"
+include: "rules/figures.smk"
+include: "rules/report.smk"
+
+
+# A limit on GPUs is this machine's own: it must not hold back jobs on a cluster.
+resource_scopes:
+    gpu="local",
+
+
+rule all:
+    """The report of the experiments in `run:`, and every result behind it."""
+    default_target: True
+    input:
+        "results/report.html",
+        all_results(config["run"]),
+
+
+rule all_scores:
+    """Scores of the experiments in `run:`, without analyses, figures and report."""
+    input:
+        all_scores(config["run"]),

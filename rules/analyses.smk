@@ -1,0 +1,74 @@
+rule neighbors:
+    """Nearest-neighbour ratio of every training image, correct and as published."""
+    input:
+        dataset=dataset_of,
+        models="results/{experiment}/models/full.h5",
+        scores=scores,
+    output:
+        "results/{experiment}/analyses/neighbors.h5",
+    log:
+        "logs/{experiment}/analyses/neighbors.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        estimators=setting("estimators"),
+        seed=setting("seed"),
+        code=code("neighbors"),
+    message:
+        "Nearest neighbours of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/neighbors.py"
+
+
+rule mode_collapse:
+    """Which training images the samples of the full model crowd around."""
+    input:
+        dataset=dataset_of,
+        models="results/{experiment}/models/full.h5",
+        scores=scores,
+    output:
+        "results/{experiment}/analyses/mode_collapse.h5",
+    log:
+        "logs/{experiment}/analyses/mode_collapse.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        estimators=setting("estimators"),
+        seed=setting("seed"),
+        code=code("mode_collapse"),
+    message:
+        "Mode collapse of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/mode_collapse.py"
+
+
+rule density_split:
+    """Log density of highly memorized and of other images."""
+    input:
+        scores=scores,
+    output:
+        "results/{experiment}/analyses/density_split.h5",
+    log:
+        "logs/{experiment}/analyses/density_split.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        estimators=setting("estimators"),
+        seed=setting("seed"),
+        code=code("density_split"),
+    message:
+        "Density split of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/density_split.py"

@@ -1,0 +1,153 @@
+"""Every function the rules use. Values that reach a script do so through `params`, so that Snakemake sees them change."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+
+# Scripts import the package `engram` from here, also inside a conda environment.
+sys.path.insert(0, str(WORKFLOW))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+from engram import config as engram_config
+from engram.errors import UserError
+from engram.provenance import source_digest
+
+try:
+    engram_config.validate(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+FIGURES = ["losses", "quantiles", "score_histogram", "grids", "density_split", "neighbors", "mode_collapse", "comparison"]
+ANALYSES = ["neighbors", "mode_collapse", "density_split"]
+
+
+wildcard_constraints:
+    experiment="|".join(map(re.escape, config["experiments"])),
+    estimator="|".join(map(re.escape, config["estimators"])),
+    dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    repeat=r"repeat-\d+|full",
+    epoch=r"\d+",
+    figure="|".join(FIGURES),
+
+
+def code(name):
+    """Content hash of a rule's script and of the modules it uses: its change reruns the rule, a touched file does not."""
+    return source_digest(WORKFLOW / "scripts" / f"{name}.py")
+
+
+def setting(*keys):
+    """A parameter: the value under `keys` of the job's experiment in config.yaml."""
+
+    def value(wildcards):
+        found = config["experiments"][wildcards.experiment]
+        for key in keys:
+            found = found[key]
+        return found
+
+    return value
+
+
+def estimator(key):
+    """A parameter: one value of the job's estimator in config.yaml."""
+    return lambda wildcards: config["estimators"][wildcards.estimator][key]
+
+
+def likelihood_settings(wildcards):
+    """The part of an estimator that log p depends on; the rest is the scores' affair."""
+    only_scores = {"statistic", "permutations"}
+    return {key: value for key, value in config["estimators"][wildcards.estimator].items() if key not in only_scores}
+
+
+def dataset_definition(wildcards):
+    """The entry of `datasets` in config.yaml; None for a built-in data set."""
+    return (config.get("datasets") or {}).get(wildcards.dataset)
+
+
+def dataset_of(wildcards):
+    return f"results/datasets/{config['experiments'][wildcards.experiment]['dataset']}.h5"
+
+
+def repeats(experiment):
+    """repeat-00, repeat-01, ...: the trainings whose models are scored."""
+    return [f"repeat-{number:02d}" for number in range(config["experiments"][experiment]["membership"]["repeats"])]
+
+
+def trained_models(wildcards):
+    """Models at a scored epoch; asking for another epoch is a user's mistake, said in one line."""
+    scored = config["experiments"][wildcards.experiment]["scored_epochs"]
+    if int(wildcards.epoch) not in scored:
+        raise WorkflowError(
+            f"epoch {wildcards.epoch} of {wildcards.experiment} is not kept: experiments.{wildcards.experiment}.scored_epochs is {scored}"
+        )
+    return f"results/{wildcards.experiment}/models/{wildcards.repeat}.h5"
+
+
+def likelihoods(wildcards):
+    """Likelihood files of all repeats and scored epochs of an estimator."""
+    return expand(
+        "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
+        experiment=wildcards.experiment,
+        estimator=wildcards.estimator,
+        repeat=repeats(wildcards.experiment),
+        epoch=config["experiments"][wildcards.experiment]["scored_epochs"],
+    )
+
+
+def scores(wildcards):
+    """Scores by every estimator of the experiment, in the config's order."""
+    return expand(
+        "results/{experiment}/scores/{estimator}.h5",
+        experiment=wildcards.experiment,
+        estimator=config["experiments"][wildcards.experiment]["estimators"],
+    )
+
+
+def all_models(wildcards):
+    """Models of every repeat, the full model last."""
+    return expand(
+        "results/{experiment}/models/{repeat}.h5",
+        experiment=wildcards.experiment,
+        repeat=[*repeats(wildcards.experiment), "full"],
+    )
+
+
+def results_of(experiment):
+    """Every artifact of an experiment that stands behind its part of the report."""
+    settings = config["experiments"][experiment]
+    return [
+        *expand(
+            "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
+            experiment=experiment,
+            estimator=settings["estimators"],
+            repeat=repeats(experiment),
+            epoch=settings["scored_epochs"],
+        ),
+        *expand(
+            "results/{experiment}/scores/{estimator}.{ending}",
+            experiment=experiment,
+            estimator=settings["estimators"],
+            ending=["h5", "csv"],
+        ),
+        *expand("results/{experiment}/analyses/{analysis}.h5", experiment=experiment, analysis=ANALYSES),
+        *expand(
+            "results/{experiment}/figures/{figure}.{ending}", experiment=experiment, figure=FIGURES, ending=["pdf", "png"]
+        ),
+    ]
+
+
+def all_results(experiments):
+    return [path for experiment in experiments for path in results_of(experiment)]
+
+
+def all_scores(experiments):
+    return [path for path in all_results(experiments) if "/scores/" in path]
+
+
+def gpus_here(wildcards):
+    """1 where this machine has a GPU, else 0: without one, training jobs may share the cores. Clusters: see profiles/slurm."""
+    return int(Path("/dev/nvidiactl").exists())

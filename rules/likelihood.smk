@@ -1,0 +1,24 @@
+rule likelihood:
+    """log p of every image under the models of one repeat at one epoch, by one estimator."""
+    input:
+        models=trained_models,
+        dataset=dataset_of,
+    output:
+        "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
+    log:
+        "logs/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 1
+    resources:
+        gpu=gpus_here,
+        mem_mb=4000,
+        runtime=720,
+    params:
+        estimator=likelihood_settings,
+        seed=setting("seed"),
+        code=code("likelihood"),
+    message:
+        "Likelihood of {wildcards.experiment} by {wildcards.estimator}: {wildcards.repeat}, epoch {wildcards.epoch}"
+    script:
+        "../workflow/scripts/likelihood.py"

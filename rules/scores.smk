@@ -1,0 +1,26 @@
+rule scores:
+    """Memorization score of every training image, with its error bar and p-value."""
+    input:
+        likelihoods=likelihoods,
+        membership="results/{experiment}/membership.h5",
+    output:
+        h5="results/{experiment}/scores/{estimator}.h5",
+        csv="results/{experiment}/scores/{estimator}.csv",
+    log:
+        "logs/{experiment}/scores/{estimator}.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        statistic=estimator("statistic"),
+        permutations=estimator("permutations"),
+        scored_epochs=setting("scored_epochs"),
+        seed=setting("seed"),
+        code=code("scores"),
+    message:
+        "Scores of {wildcards.experiment} by {wildcards.estimator}"
+    script:
+        "../workflow/scripts/scores.py"

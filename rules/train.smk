@@ -1,0 +1,28 @@
+rule train:
+    """The models of one repeat (its folds in lockstep), or the full model, at every scored epoch."""
+    input:
+        dataset=dataset_of,
+        membership="results/{experiment}/membership.h5",
+    output:
+        "results/{experiment}/models/{repeat}.h5",
+    log:
+        "logs/{experiment}/train/{repeat}.log",
+    conda:
+        "../envs/engram.yaml"
+    threads: 1
+    resources:
+        gpu=gpus_here,
+        mem_mb=4000,
+        runtime=720,
+    params:
+        model=setting("model"),
+        training=setting("training"),
+        scored_epochs=setting("scored_epochs"),
+        seed=setting("seed"),
+        # Where training saves its state: no output, so that a killed training can go on.
+        state="results/{experiment}/models/{repeat}.state",
+        code=code("train"),
+    message:
+        "Train {wildcards.experiment}, {wildcards.repeat}"
+    script:
+        "../workflow/scripts/train.py"

@@ -1,0 +1,142 @@
+"""Artifacts of a made-up experiment, of every kind that analyses, figures and the report read; its truth is known.
+
+Images are blurred discs in ten places (their class). Scores are skewed, independent of log p, and highest for `TOP`.
+"""
+
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from engram import artifacts, density_split, inputs, mode_collapse, neighbors
+from engram.artifacts import variable
+from engram.evidence import Evidence
+from engram.provenance import attributes
+
+EPOCHS = [20, 40]
+TRAINED = 40
+TOP = 7  # index of the image with the highest score
+SCORES = ["score", "score_log_mean_exp", "score_size_matched", "score_mean_log"]
+QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.999]
+
+
+def experiment(folder: Path, n=400, test=120, shape=(1, 8, 8), estimators=("published", "corrected"), seed=0) -> dict:
+    """Write the artifacts under `folder` and return their paths."""
+    rng = np.random.default_rng(seed)
+    label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
+    paths = {"dataset": folder / "dataset.h5", "models": [folder / f"repeat-0{i}.h5" for i in range(2)]}
+    paths |= {"models_full": folder / "full.h5", "membership": folder / "membership.h5"}
+    paths["scores"] = {name: folder / f"{name}.h5" for name in estimators}
+    made_by = attributes("synthetic", seed, {}, dataset_sha256="0" * 64, wall_seconds=12.3, device="cpu")
+    _dataset(paths["dataset"], label, n, shape, rng, made_by)
+    _membership(paths["membership"], label, n, made_by)
+    for path, count in (*((path, 5) for path in paths["models"]), (paths["models_full"], 1)):
+        _models(path, count, rng, made_by)
+    for number, path in enumerate(paths["scores"].values()):
+        _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by)
+    return paths
+
+
+def _dataset(path, label, n, shape, rng, made_by) -> None:
+    channels, height, width = shape
+    y, x = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
+    angle = label * 2 * np.pi / 10 + rng.normal(0, 0.15, len(label))
+    centre = 0.45 + 0.3 * np.stack([np.cos(angle), np.sin(angle)])
+    distance = (x - centre[0][:, None, None]) ** 2 + (y - centre[1][:, None, None]) ** 2
+    size, brightness = (rng.uniform(*limits, len(label))[:, None, None] for limits in ((0.02, 0.05), (0.7, 1)))
+    grey = brightness * np.exp(-distance / size)
+    tint = 0.4 + 0.6 * rng.random((len(label), channels, 1, 1)) if channels > 1 else 1
+    images = (255 * grey[:, None] * tint).clip(0, 255).astype(np.uint8)
+    variables = {
+        "images": variable(("sample", "pixel"), images.reshape(len(label), -1), "1", "grey levels"),
+        "label": variable(("sample",), label.astype(np.int16), "1", "class of the image"),
+        "split": variable(("sample",), (np.arange(len(label)) >= n).astype(np.int8), "1", "1 test image"),
+        "source_index": variable(("sample",), np.arange(len(label), dtype=np.int32), "1", "index in the source"),
+    }
+    described = {"image_shape": list(shape), "label_names": list("0123456789"), "dataset": "discs", "source": "made up"}
+    artifacts.write(path, "dataset", variables, made_by | described)
+
+
+def _membership(path, label, n, made_by) -> None:
+    fold_of = np.arange(len(label)) % 5
+    in_training = (fold_of != np.arange(5)[:, None]) & (np.arange(len(label)) < n)
+    matrix = variable(("model", "sample"), np.tile(in_training, (2, 1)), "1", "seen by the model")
+    variables = {
+        "in_training": matrix,
+        "counted_as_in": matrix,
+        "repeat": variable(("model",), np.repeat([0, 1], 5), "1", "repeat"),
+        "fold": variable(("model",), np.tile(np.arange(5), 2), "1", "fold"),
+        "split": variable(("sample",), (np.arange(len(label)) >= n).astype(np.int8), "1", "split"),
+        "label": variable(("sample",), label, "1", "class"),
+    }
+    artifacts.write(path, "membership", variables, made_by)
+
+
+def _models(path, count, rng, made_by) -> None:
+    epoch = np.arange(1, TRAINED + 1)
+    train = (90 + 110 * np.exp(-epoch / 6))[:, None] + rng.normal(0, 0.6, (1, count))
+    held_out = train + (0.02 * epoch**1.5)[:, None] + rng.normal(0, 0.4, (TRAINED, count))
+    variables = {
+        "epoch": variable(("epoch",), EPOCHS, "1", "scored epochs"),
+        "epoch_trained": variable(("epoch_trained",), epoch, "1", "every epoch"),
+        "fold": variable(("model",), np.arange(count) if count > 1 else [-1], "1", "fold"),
+        "loss_train": variable(("epoch_trained", "model"), train, "nats", "loss on training images"),
+        "loss_held_out": variable(("epoch_trained", "model"), held_out, "nats", "loss on held-out images"),
+    }
+    artifacts.write(path, "models", variables, made_by)
+
+
+def _scores(path, label, rng, offset, made_by) -> None:
+    n = len(label)
+    final = offset + rng.standard_normal(n) + rng.gamma(0.6, 3, n) * (1 + 0.3 * label)
+    final[TOP] = final.max() + 10
+    score = np.stack([0.5 * final + rng.normal(0, 0.3, n), final])
+    log_p_in = rng.normal(-90, 20, n) + np.zeros((2, 1))
+    p_value = np.clip(rng.random(n) * np.exp(-final / 2), 1e-4, 1)
+    per_epoch, per_image = ("epoch", "sample"), ("sample",)
+    variables = {
+        "epoch": variable(("epoch",), EPOCHS, "1", "scored epochs"),
+        **{name: variable(per_epoch, score, "nats", "score") for name in SCORES},
+        "log_p_in": variable(per_epoch, log_p_in, "nats", "U"),
+        "log_p_out": variable(per_epoch, log_p_in - score, "nats", "V"),
+        "standard_error": variable(per_epoch, np.full((2, n), 1.2), "nats", "jackknife over repeats"),
+        "label": variable(per_image, label.astype(np.int16), "1", "class"),
+        "p_value": variable(per_image, p_value, "1", "permutation p-value"),
+        "q_value": variable(per_image, np.clip(p_value * 30, 0, 1), "1", "Benjamini-Hochberg q-value"),
+        "quantile": variable(("quantile",), QUANTILES, "1", "levels"),
+        "null_quantiles": variable(("quantile",), offset + np.array([0, 2.5, 3.5, 6, 9.0]), "nats", "null"),
+    }
+    budget = {"split_half_reliability": 0.5, "smallest_detectable_score": 6.0, "p_value_floor": 1e-4}
+    artifacts.write(path, "scores", variables, made_by | budget)
+
+
+def analysed(folder: Path, **settings) -> dict:
+    """As `experiment`, with the analyses of a full model whose samples are noisy training images."""
+    paths = experiment(folder, **settings)
+    dataset = artifacts.read(paths["dataset"], "dataset")
+    sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
+    paths["analyses"] = {name: folder / f"{name}.h5" for name in ("neighbors", "mode_collapse", "density_split")}
+    for module in (neighbors, mode_collapse):
+        output = paths["analyses"][module.__name__.removeprefix("engram.")]
+        with patch.object(module, "load_model", lambda path, epoch: sampler):
+            module.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
+    density_split.analyse(paths["scores"], paths["analyses"]["density_split"], "synthetic", 1)
+    return paths
+
+
+def evidence(folder: Path, **settings) -> Evidence:
+    """All of it, read."""
+    paths = analysed(folder, **settings)
+    return Evidence.read(paths | {"name": "synthetic", "models": [*paths["models"], paths["models_full"]]})
+
+
+class Sampler:
+    """A model whose mean images are training images under noise."""
+
+    def __init__(self, images: np.ndarray, noise: float = 0.1):
+        self.images, self.noise = torch.from_numpy(images), noise
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        drawn = self.images[torch.randint(len(self.images), (n,), generator=generator)]
+        return (1 - self.noise) * drawn + self.noise * torch.rand(drawn.shape, generator=generator)

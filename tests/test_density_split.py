@@ -1,0 +1,44 @@
+"""The split of log p by memorization, by hand and where independence fixes the answer."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from engram import density_split
+from engram.density_split import by_density, highly_memorized, ordinary
+from synthetic import experiment
+
+
+def test_one_image_in_twenty_is_highly_memorized(rng):
+    assert highly_memorized(rng.standard_normal(1000)).sum() == 50
+
+
+def test_the_published_split_is_at_a_score_of_0_95_nats():
+    score = np.array([0.9, 0.95, 0.96, 40])
+    np.testing.assert_array_equal(highly_memorized(score, as_published=True), [False, False, True, True])
+
+
+def test_bins_hold_every_image_once(rng):
+    log_p_in = rng.standard_t(1, 5000)
+    high = rng.random(5000) < 0.05
+    edge, count, count_high = by_density(log_p_in, high)
+    assert count.sum() == 5000
+    assert count_high.sum() == high.sum()
+    assert (count_high <= count).all()
+    inner = (log_p_in >= edge[5]) & (log_p_in < edge[6])
+    assert count[5] == inner.sum()
+    assert count_high[5] == (inner & high).sum()
+
+
+def test_nine_tenths_of_images_are_ordinary(rng):
+    assert ordinary(rng.standard_normal(1000)).mean() == pytest.approx(0.9, abs=0.001)
+
+
+def test_where_memorization_is_independent_of_density_nine_tenths_of_the_memorized_are_ordinary(tmp_path):
+    paths = experiment(tmp_path, n=4000)
+    output = tmp_path / "density_split.h5"
+    density_split.analyse(paths["scores"], output, "synthetic", 1)
+    found = xr.open_dataset(output, engine="h5netcdf").sel(estimator="corrected")
+    assert found["share_ordinary_low"] < 0.9 < found["share_ordinary_high"]
+    assert found["spearman_low"] < 0 < found["spearman_high"]
+    assert found["high"].sum() == 200

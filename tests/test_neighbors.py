@@ -1,0 +1,125 @@
+"""rho against scipy's distances, cases known by hand, and the checks that would have caught the published slip."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.spatial.distance import cdist
+
+from engram import neighbors
+from engram.neighbors import distance_ratio, halve, nearest
+from synthetic import experiment
+
+
+@pytest.fixture
+def images(rng):
+    """Training, held-out and sampled images; more training images than one published batch of 256."""
+    return [rng.random((n, 1, 6, 5), dtype=np.float32) for n in (300, 40, 40)]
+
+
+def test_nearest_agrees_with_scipy(images):
+    train, validation, _ = images
+    distances = cdist(train.reshape(300, -1).astype(float), validation.reshape(40, -1).astype(float))
+    index, distance = nearest(train, validation)
+    np.testing.assert_array_equal(index, distances.argmin(1))
+    np.testing.assert_allclose(distance, distances.min(1), rtol=1e-12)
+
+
+def test_nearest_is_exact_where_float32_products_cancel(rng):
+    """Points 1e-4 apart, 100 from the origin in each coordinate: float32 products round away their differences."""
+    x = (100 + 1e-4 * rng.standard_normal((50, 30))).astype(np.float32)
+    y = np.concatenate([x[::-1], x + np.float32(1e-3)])
+    index, distance = nearest(x, y)
+    np.testing.assert_array_equal(distance, 0)
+    np.testing.assert_array_equal(index, cdist(x.astype(float), y.astype(float)).argmin(1))
+
+
+def test_nearest_does_not_depend_on_the_block_size(images, monkeypatch):
+    whole = nearest(images[0], images[1])
+    monkeypatch.setattr(neighbors, "BLOCK", (7, 11))
+    monkeypatch.setattr(neighbors, "PAIR_VALUES", 64)
+    in_blocks = nearest(images[0], images[1])
+    np.testing.assert_array_equal(whole[0], in_blocks[0])
+    np.testing.assert_allclose(whole[1], in_blocks[1], rtol=1e-12)
+
+
+def test_the_lowest_of_equal_neighbors_is_named_across_blocks(monkeypatch):
+    monkeypatch.setattr(neighbors, "BLOCK", (2, 3))
+    index, distance = nearest(np.zeros((5, 4)), np.ones((9, 4)))
+    np.testing.assert_array_equal(index, 0)
+    np.testing.assert_array_equal(distance, 2)
+
+
+def test_rho_is_one_if_samples_are_the_validation_images(images):
+    np.testing.assert_array_equal(distance_ratio(images[0], images[1], images[1]), 1)
+
+
+def test_rho_is_one_if_validation_and_samples_both_contain_the_image(images):
+    train = images[0]
+    np.testing.assert_array_equal(distance_ratio(train, train[::-1], train), 1)
+
+
+def test_rho_is_infinite_if_samples_contain_the_image(images):
+    train, validation, _ = images
+    np.testing.assert_array_equal(distance_ratio(train, validation, train), np.inf)
+
+
+def test_rho_is_zero_if_only_validation_contains_the_image(images):
+    train, _, samples = images
+    np.testing.assert_array_equal(distance_ratio(train, train, samples), 0)
+
+
+def test_rho_does_not_depend_on_the_order_of_any_set(images, rng):
+    train, validation, samples = images
+    order = rng.permutation(len(train))
+    shuffled = distance_ratio(train[order], rng.permutation(validation), rng.permutation(samples))
+    np.testing.assert_allclose(shuffled, distance_ratio(train, validation, samples)[order], rtol=1e-12)
+
+
+def test_rho_as_published_depends_on_the_order_of_training_images(images):
+    train, validation, samples = images
+    published = distance_ratio(train, validation, samples, as_published=True)
+    reordered = distance_ratio(train[::-1], validation, samples, as_published=True)[::-1]
+    assert not np.allclose(published, reordered)
+
+
+def test_rho_as_published_takes_distances_of_the_first_image_of_each_batch_of_256(images):
+    train, validation, samples = (part.reshape(len(part), -1).astype(float) for part in images)
+    expected = np.empty(300)
+    for start in (0, 256):
+        batch = slice(start, start + 256)
+        to_validation, to_samples = cdist(train[batch], validation), cdist(train[batch], samples)
+        expected[batch] = to_validation[0, to_validation.argmin(1)] / to_samples[0, to_samples.argmin(1)]
+    np.testing.assert_allclose(distance_ratio(*images, as_published=True), expected, rtol=1e-12)
+    assert distance_ratio(*images)[0] == pytest.approx(expected[0])
+    assert distance_ratio(*images)[256] == pytest.approx(expected[256])
+
+
+def test_halving_averages_two_by_two_pixels():
+    image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    np.testing.assert_allclose(halve(image).numpy().squeeze(), [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_halving_takes_images_of_any_shape():
+    assert halve(np.zeros((2, 3, 7, 5))).shape == (2, 3, 3, 2)
+    assert halve(np.zeros((2, 1, 1, 1))).shape == (2, 1, 1, 1)
+
+
+def test_the_stage_finds_the_images_that_the_samples_copy(tmp_path, monkeypatch):
+    paths = experiment(tmp_path)
+    dataset = xr.open_dataset(paths["dataset"], engine="h5netcdf")
+    train = dataset["images"].values[dataset["split"].values == 0].reshape(-1, 1, 8, 8).astype(np.float32) / 255
+
+    class Copier:
+        def sample(self, n, generator):
+            import torch
+
+            return torch.from_numpy(train[:n])
+
+    monkeypatch.setattr(neighbors, "load_model", lambda path, epoch: Copier())
+    output = tmp_path / "neighbors.h5"
+    neighbors.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
+    found = xr.open_dataset(output, engine="h5netcdf")
+    copied = min(len(train), int((dataset["split"] == 1).sum()))
+    assert np.isinf(found["rho"].values[:copied]).all()
+    assert np.isfinite(found["rho"].values[copied:]).all()
+    assert list(found["estimator"].values) == ["published", "corrected"]

@@ -1,0 +1,115 @@
+"""The report stands alone, says what was run and found, and fails loudly where something is missing."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from engram import report
+from engram.claims import CLAIMS
+from engram.errors import UserError
+from synthetic import TOP, analysed
+
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+SETTINGS = {
+    "dataset": "discs",
+    "model": {"name": "bernoulli_mlp_vae", "latent_dim": 16},
+    "training": {"epochs": 40, "batch_size": 64, "learning_rate": 0.001},
+    "membership": {"design": "k_fold", "folds": 5, "repeats": 2},
+    "scored_epochs": [20, 40],
+    "estimators": ["published", "corrected"],
+    "seed": 42,
+}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    paths = analysed(folder)
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    return {
+        "name": "made_up",
+        "settings": SETTINGS,
+        "estimators": {"published": {"samples": 256}, "corrected": {"samples": 16}},
+        "likelihoods": [],
+        "figures": dict.fromkeys(report.TITLES, folder / "pixel.png"),
+        **{kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses")},
+        "models": [*paths["models"], paths["models_full"]],
+    }
+
+
+def written(tmp_path, *experiments) -> str:
+    report.write(tmp_path / "report.html", experiments)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    return (tmp_path / "report.html").read_text()
+
+
+class Links(HTMLParser):
+    """Collects ids, links and the addresses that a browser would load."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.ids, self.links, self.loaded, self.open = set(), [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids.add(attributes.get("id"))
+        self.links += [attributes["href"]] if "href" in attributes else []
+        self.loaded += [attributes["src"]] if "src" in attributes else []
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_no_other_file_and_no_network(tmp_path, experiment):
+    page = Links(written(tmp_path, experiment))
+    assert not page.open
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert len(page.loaded) == len(report.TITLES)
+    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+
+
+def test_the_page_says_what_was_run_and_found(tmp_path, experiment):
+    page = written(tmp_path, experiment)
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
+    for expected in ("400 training and 120 test images of 1 x 8 x 8", "learning rate 0.001", "folds 5", "samples 256"):
+        assert expected in text
+    assert f"is that of image {TOP}, class 7" in text
+    for claim, meaning in CLAIMS.items():
+        assert f"{claim}. {meaning.statement}".replace("'", "&#39;") in text
+    assert text.count("memorized, FDR 5 %") == 1
+
+
+def test_every_figure_has_a_caption():
+    for name in report.TITLES:
+        caption = (report.TEMPLATES / f"{name}.rst").read_text()
+        assert caption.isascii()
+        assert caption.count(".") >= 2
+
+
+def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experiment):
+    slower = experiment | {
+        "name": "slower",
+        "settings": SETTINGS | {"training": SETTINGS["training"] | {"learning_rate": 0.0001}},
+    }
+    page = written(tmp_path, slower, experiment)
+    assert "made_up against slower" in page
+    other = slower | {"settings": slower["settings"] | {"dataset": "another"}}
+    assert "against slower" not in written(tmp_path, experiment, other)
+
+
+def test_a_missing_artifact_is_named_and_nothing_is_written(tmp_path, experiment):
+    lacking = experiment | {"dataset": tmp_path / "absent.h5"}
+    with pytest.raises(UserError, match=r"absent\.h5: no such file"):
+        report.write(tmp_path / "report.html", [lacking])
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_text_from_the_config_cannot_become_markup(tmp_path, experiment):
+    page = written(tmp_path, experiment | {"settings": SETTINGS | {"dataset": "<script>alert(1)</script>"}})
+    assert "<script>" not in page

@@ -1,0 +1,107 @@
+"""The scores stage on a made-up experiment, against the functions it calls."""
+
+import csv
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from engram import artifacts, provenance, score_stage
+from engram.artifacts import variable
+from engram.errors import UserError
+from engram.membership import design, repeat_name
+from engram.permutation import permutation_test
+from engram.scores import STATISTICS, memorization_scores
+
+TRAIN, TEST, FOLDS, REPEATS = 60, 15, 5, 4
+EPOCHS = [20, 40, 100]
+
+
+@pytest.fixture
+def experiment(tmp_path, rng):
+    """Files of log p in which the first five images are memorized, more so with every epoch."""
+    split = np.repeat([0, 1], [TRAIN, TEST])
+    settings = {"design": "k_fold", "folds": FOLDS, "repeats": REPEATS}
+    membership = design(settings, split, np.full(len(split), -1), 42, "made up")
+    artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, np.arange(75) % 10), {})
+    gain = 20 * (np.arange(TRAIN + TEST) < 5) * membership.in_training
+    log_px = {epoch: rng.normal(-90, 3, gain.shape) + gain * epoch / 100 for epoch in EPOCHS}
+    paths = []
+    for epoch in EPOCHS:
+        for number in reversed(range(REPEATS)):
+            mine = np.flatnonzero(membership.repeat == number)[::-1]
+            paths.append(tmp_path / repeat_name(number) / f"epoch-{epoch}.h5")
+            variables = {
+                "log_px": variable(("model", "draw", "sample"), log_px[epoch][mine][:, None], "nats", "log p"),
+                "repeat": variable(("model",), membership.repeat[mine], "1", "repeat"),
+                "fold": variable(("model",), membership.fold[mine], "1", "fold"),
+            }
+            artifacts.write(paths[-1], "likelihood", variables, {})
+    return membership, log_px, [str(path) for path in paths], tmp_path
+
+
+def compute(experiment, statistic="mean_log", paths=None):
+    _, _, all_paths, folder = experiment
+    membership = artifacts.read(folder / "membership.h5", "membership")
+    return score_stage.compute(paths or all_paths, membership, statistic, EPOCHS, 10_000, 42)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_models_are_matched_by_repeat_and_fold_whatever_the_order_of_files(experiment, statistic):
+    membership, log_px, _, _ = experiment
+    variables, _, _ = compute(experiment, statistic)
+    is_in = membership.in_training[:, :TRAIN]
+    for index, epoch in enumerate(EPOCHS):
+        expected = memorization_scores(log_px[epoch][:, :TRAIN], is_in, statistic, membership.repeat)
+        np.testing.assert_allclose(variables["score"][1][index], expected, atol=1e-4)
+        np.testing.assert_array_equal(variables["score"][1], variables[f"score_{statistic}"][1])
+    expected = permutation_test(log_px[100][:, :TRAIN], is_in, membership.repeat).p_value
+    np.testing.assert_allclose(variables["p_value"][1], expected)
+
+
+def test_memorized_images_are_found_and_counted(experiment):
+    variables, attributes, warning = compute(experiment)
+    found = np.flatnonzero(variables["q_value"][1] <= 0.05)
+    assert found[:5].tolist() == [0, 1, 2, 3, 4]
+    assert attributes["number_memorized_fdr05"] == len(found) <= 6  # one in twenty may be false
+    assert attributes["p_value_floor"] == 1 / 625 and attributes["relabellings_are_all"] == 1
+    assert "2 or more at once; more repeats" in warning
+    assert 0 < attributes["smallest_detectable_score"] < 20
+
+
+def test_the_artifact_has_its_names_dimensions_and_units_and_the_table_its_columns(experiment):
+    variables, attributes, _ = compute(experiment)
+    folder = experiment[3]
+    artifacts.write(folder / "scores.h5", "scores", variables, provenance.attributes("made up", 42, {}) | attributes)
+    stored = artifacts.read(folder / "scores.h5", "scores")
+    for name in ["score", *(f"score_{name}" for name in STATISTICS), "log_p_in", "log_p_out", "standard_error"]:
+        assert stored[name].dims == ("epoch", "sample") and stored[name].units == "nats"
+    assert stored.p_value.dims == stored.q_value.dims == stored.label.dims == ("sample",)
+    assert stored.sample.values.tolist() == list(range(TRAIN)) and stored.epoch.values.tolist() == EPOCHS
+    assert stored.null_quantiles.dims == ("quantile",) and stored.standard_error_by_repeats.dims == ("repeats",)
+    assert all({"units", "long_name"} <= set(stored[name].attrs) for name in stored.variables)
+    with h5py.File(folder / "scores.h5") as file:
+        assert all(file[name].dims[0].keys() for name in file if file[name].ndim and not file[name].is_scale)
+    with xr.open_dataset(folder / "scores.h5", engine="h5netcdf") as dataset:
+        np.testing.assert_allclose(dataset.score_log_mean_exp, dataset.log_p_in - dataset.log_p_out, atol=1e-9)
+    score_stage.table(variables).to_csv(folder / "scores.csv", index=False)
+    with open(folder / "scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["index", "split", "label", "score"] and len(rows) == TRAIN
+    assert float(rows[3]["score"]) == pytest.approx(variables["score"][1][-1, 3])
+
+
+def test_a_missing_repeat_is_said(experiment):
+    paths = [path for path in experiment[2] if "repeat-02" not in path]
+    with pytest.raises(UserError, match="repeat-02, fold 0"):
+        compute(experiment, paths=paths)
+
+
+def test_null_experiments_score_only_what_was_set_aside(tmp_path, rng):
+    split = np.zeros(200, dtype=int)
+    membership = design({"design": "null", "folds": 5, "repeats": 4}, split, np.full(200, -1), 42, "null")
+    artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, split), {})
+    comparison = score_stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
+    assert len(comparison.images) == 100
+    assert not membership.in_training[:, comparison.images].any()
+    assert (comparison.is_in == membership.counted_as_in[:, comparison.images]).all()

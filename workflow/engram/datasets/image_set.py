@@ -1,0 +1,67 @@
+"""The one form in which every data set reaches the rest of engram."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+TRAIN, TEST = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """n grey or RGB images of one shape, training images first.
+
+    images: (n, C*H*W) uint8, flattened in the order channel, row, column; image_shape: (C, H, W);
+    labels: (n,) int16, -1 = none, an index into label_names; split: (n,) int8, 0 = training, 1 = test;
+    source_index: (n,) int32, index of the image in its source's own order; source: where the images came from.
+    """
+
+    images: np.ndarray
+    image_shape: tuple[int, int, int]
+    labels: np.ndarray
+    split: np.ndarray
+    source_index: np.ndarray
+    label_names: list[str]
+    source: str
+
+    def take(self, rows: np.ndarray, **changes: object) -> "ImageSet":
+        """The images `rows`, in that order, with other fields replaced by `changes`."""
+        taken = {name: getattr(self, name)[rows] for name in ("images", "labels", "split", "source_index")}
+        return replace(self, **(taken | changes))
+
+    def sha256(self) -> str:
+        """Hash of the bytes of images, labels and split."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels, self.split):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+def from_source(
+    images: np.ndarray,
+    image_shape: tuple[int, int, int],
+    labels: np.ndarray,
+    split: np.ndarray,
+    label_names: list[str],
+    source: str,
+) -> ImageSet:
+    """An ImageSet of images in their source's order, moved only where a test image stands before a training image."""
+    source_index = np.arange(len(images), dtype=np.int32)
+    whole = ImageSet(
+        images.reshape(len(images), -1),
+        image_shape,
+        labels.astype(np.int16),
+        split.astype(np.int8),
+        source_index,
+        label_names,
+        source,
+    )
+    if (np.diff(whole.split) >= 0).all():
+        return whole
+    return whole.take(np.argsort(whole.split, kind="stable"))
+
+
+def pad(images: np.ndarray, margin: int) -> np.ndarray:
+    """(n, H, W) images with `margin` black pixels on each side."""
+    return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))

@@ -1,0 +1,58 @@
+"""Drawing a test set or a subset with the classes in the proportions of the whole."""
+
+import numpy as np
+
+from engram.datasets.image_set import TEST, TRAIN, ImageSet
+from engram.errors import UserError
+from engram.randomness import Name, generator
+
+
+def apportion(counts: np.ndarray, size: int) -> np.ndarray:
+    """How many of `size` to draw from each class: proportional to `counts`, rounded by the largest remainders.
+
+    Sums to `size`; each class is within one of its exact share, and within its count. Ties go to the first class.
+    """
+    whole, remainder = np.divmod(counts.astype(np.int64) * size, counts.sum())
+    short = size - whole.sum()
+    whole[np.argsort(-remainder, kind="stable")[:short]] += 1
+    return whole
+
+
+def stratified_draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of `size` different images, classes in proportion, in random order: any first few are a fair sample."""
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = zip(classes, apportion(counts, size), strict=True)
+    drawn = [rng.choice(np.flatnonzero(labels == label), share, replace=False) for label, share in shares]
+    return rng.permutation(np.concatenate(drawn))
+
+
+def split_off_test(whole: ImageSet, size: int, stream: tuple[Name, ...]) -> ImageSet:
+    """`whole` with `size` of its images, drawn by class, as test set, and the others, in random order, to train on."""
+    test = stratified_draw(whole.labels, size, generator(*stream, "test"))
+    train = generator(*stream, "train").permutation(np.setdiff1d(np.arange(len(whole.labels)), test))
+    split = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
+    return whole.take(np.concatenate([train, test]), split=split)
+
+
+def split_by_fraction(whole: ImageSet, name: str, fraction: float, stream: tuple[Name, ...]) -> ImageSet:
+    """`split_off_test` of the share `fraction`, but at least one image, of the user's data set `name`."""
+    if not 0 < fraction < 1:
+        raise UserError(f"datasets.{name}.test_fraction: is {fraction}, must lie between 0 and 1, such as 0.1")
+    n = len(whole.labels)
+    size = max(1, round(n * fraction))
+    if size >= n:
+        raise UserError(f"datasets.{name}: {n} image(s) with test_fraction {fraction} leave none to train on")
+    return split_off_test(whole, size, stream)
+
+
+def subset(whole: ImageSet, name: str, train: int | None, test: int | None, stream: tuple[Name, ...]) -> ImageSet:
+    """`train` of the training and `test` of the test images of `whole`, each drawn by class; None takes all of them."""
+    rows = []
+    for part, split, size in (("train", TRAIN, train), ("test", TEST, test)):
+        pool = np.flatnonzero(whole.split == split)
+        size = len(pool) if size is None else size
+        if not 0 < size <= len(pool):
+            raise UserError(f"datasets.{name}.{part}: is {size}, must be 1 to {len(pool)}, what there is to draw from")
+        rows.append(pool[stratified_draw(whole.labels[pool], size, generator(*stream, part))])
+    drawn = f"{train or 'all'} training and {test or 'all'} test images of: {whole.source}"
+    return whole.take(np.concatenate(rows), source=drawn)

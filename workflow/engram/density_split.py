@@ -1,0 +1,86 @@
+"""Are highly memorized images the ones a model finds improbable? The split of log p by memorization.
+
+"Highly memorized" means a score above its 0.95 quantile, "regular" the rest; U is `log_p_in`, log p under models that
+were trained on the image (van den Burg & Williams 2021).
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from engram import inputs, intervals, provenance
+from engram.artifacts import variable, write
+
+HIGH_QUANTILE = 0.95
+MOST_BINS, IMAGES_PER_BIN = 20, 75
+OUTER = 0.005  # share of images beyond the first and the last edge, counted in the outer bins
+ORDINARY = 0.05, 0.95  # quantiles of U between which log p is called ordinary
+
+
+def highly_memorized(score: np.ndarray, as_published: bool = False) -> np.ndarray:
+    """Which images are highly memorized, (n,) bool: score above its 0.95 quantile.
+
+    `as_published` splits where the reference code's histogram of rho does: at a score of 0.95 nats (science.md 4.2).
+    """
+    return score > (HIGH_QUANTILE if as_published else np.quantile(score, HIGH_QUANTILE))
+
+
+class Bins(NamedTuple):
+    """Images per bin of U: edges (bins + 1,), counts (bins,) of all and of highly memorized images."""
+
+    edge: np.ndarray
+    count: np.ndarray
+    count_high: np.ndarray
+
+
+def by_density(log_p_in: np.ndarray, high: np.ndarray) -> Bins:
+    """Count images (n,) in equal bins of U, nats, between its 0.005 and 0.995 quantiles, the rest in the outer bins.
+
+    At most 20 bins, and on average 75 images in each.
+    """
+    bins = max(1, min(MOST_BINS, len(log_p_in) // IMAGES_PER_BIN))
+    edge = np.linspace(*np.quantile(log_p_in, [OUTER, 1 - OUTER]), bins + 1)
+    inside = np.clip(log_p_in, edge[0], edge[-1])
+    return Bins(edge, np.histogram(inside, edge)[0], np.histogram(inside[high], edge)[0])
+
+
+def ordinary(log_p_in: np.ndarray) -> np.ndarray:
+    """Which images have an ordinary log p, (n,) bool: U between its 0.05 and 0.95 quantiles."""
+    low, high = np.quantile(log_p_in, ORDINARY)
+    return (log_p_in >= low) & (log_p_in <= high)
+
+
+def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experiment: str, seed: int) -> None:
+    """The stage `density_split`, at the last scored epoch, for each estimator."""
+    start = time.perf_counter()
+    scores = inputs.scores(score_paths)
+    first = next(iter(scores.values()))
+    pairs = [(inputs.last(found), inputs.last(found, "log_p_in")) for found in scores.values()]
+    high, as_published = (np.stack([highly_memorized(m, old) for m, _ in pairs]) for old in (False, True))
+    bins = [by_density(log_p_in, split) for (_, log_p_in), split in zip(pairs, high, strict=True)]
+    inside = [split & ordinary(log_p_in) for (_, log_p_in), split in zip(pairs, high, strict=True)]
+    inside_share = [intervals.share(i.sum(), h.sum()) for i, h in zip(inside, high, strict=True)]
+    bin_share = [[intervals.share(*counts) for counts in zip(b.count_high, b.count, strict=True)] for b in bins]
+    correlation = [intervals.spearman(log_p_in, split) for (_, log_p_in), split in zip(pairs, high, strict=True)]
+    per_image, per_bin = ("estimator", "sample"), ("estimator", "bin")
+    edge, count, count_high = (np.stack(values) for values in zip(*bins, strict=True))
+    variables = {
+        "sample": first["sample"].variable,
+        "estimator": variable(("estimator",), list(scores), "1", "estimator of the memorization score"),
+        "high": variable(per_image, high, "1", "highly memorized: score above its 0.95 quantile"),
+        "high_as_published": variable(per_image, as_published, "1", "score above 0.95 nats, the reference code's slip"),
+        "log_p_in_edge": variable(("estimator", "edge"), edge, "nats", "edges of the bins of log_p_in"),
+        "count": variable(per_bin, count, "1", "images in the bin; the outer bins hold what lies beyond"),
+        "count_high": variable(per_bin, count_high, "1", "highly memorized images in the bin"),
+        **intervals.variables("share_high", bin_share, "share of highly memorized images in the bin", per_bin),
+        **intervals.variables("share_ordinary", inside_share, "share of highly memorized with ordinary log_p_in"),
+        **intervals.variables("spearman", correlation, "rank correlation of log_p_in with being highly memorized"),
+    }
+    values = {"epoch": int(first["epoch"][-1]), "high_quantile": HIGH_QUANTILE}
+    made_by = provenance.attributes(
+        experiment, seed, values, dataset_sha256=first.attrs["dataset_sha256"], wall_seconds=time.perf_counter() - start
+    )
+    write(output, "density_split", variables, made_by)

@@ -1,0 +1,56 @@
+"""Choosing where to compute, and keeping two jobs off one GPU."""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from engram.jobs import log
+
+
+@contextmanager
+def claimed_device(threads: int) -> Iterator[torch.device]:
+    """A GPU that no other engram job of this user holds, waiting for one if need be; the CPU where there is no GPU.
+
+    Where a scheduler such as SLURM hands out GPUs, CUDA_VISIBLE_DEVICES already hides the others.
+    """
+    torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        log.info("device: cpu, %d threads", threads)
+        yield torch.device("cpu")
+        return
+    index, lock = _wait_for_slot()
+    with lock:
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+        log.info("device: %s (%s)", device, torch.cuda.get_device_name(device))
+        yield device
+
+
+def describe(device: torch.device) -> str:
+    """The device's name as artifacts record it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _wait_for_slot() -> tuple[int, IO]:
+    folder = Path(tempfile.gettempdir()) / f"engram-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    said = False
+    while True:
+        for index in range(torch.cuda.device_count()):
+            lock = (folder / str(torch.cuda.get_device_properties(index).uuid)).open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return index, lock
+            except BlockingIOError:
+                lock.close()
+        if not said:
+            log.warning("every GPU is held by another engram job; waiting")
+            said = True
+        time.sleep(1)

@@ -1,0 +1,44 @@
+"""Figure: the images with the lowest, the most ordinary and the highest scores, by estimator."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from engram.figures.style import CAPTION_HEIGHT, class_name, estimator_colours, figure, show_images, styled
+from engram.inputs import images, last
+
+COLUMNS = 15
+
+
+@styled
+def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
+    """15 images each of lowest score, nearest to the median, and highest, with class and score in nats above each."""
+    groups = {"lowest M": lowest, "median M": nearest_to_median, "highest M": highest}
+    _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
+    drawn = figure((0.5 + 1.25 * (height / width + CAPTION_HEIGHT)) * len(scores))
+    colours = estimator_colours(scores)
+    panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
+    for axes, (name, found) in zip(panels, scores.items(), strict=True):
+        score, label = last(found), found["label"].values
+        chosen = np.concatenate([choose(score)[:COLUMNS] for choose in groups.values()])
+        captions = [f"{class_name(dataset.attrs, label[i])}\n{score[i]:.1f}".strip() for i in chosen]
+        tops = show_images(axes, images(dataset, found["sample"].values[chosen]), captions, COLUMNS)
+        for top, title in zip(tops, groups, strict=True):
+            axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
+        axes.set_title(name, color=colours[name], loc="left")
+    return drawn
+
+
+def lowest(score: np.ndarray) -> np.ndarray:
+    """Indices of the images, lowest score first."""
+    return np.argsort(score, kind="stable")
+
+
+def highest(score: np.ndarray) -> np.ndarray:
+    """Indices of the images, highest score first."""
+    return np.argsort(-score, kind="stable")
+
+
+def nearest_to_median(score: np.ndarray) -> np.ndarray:
+    """Indices of the images, nearest to the median score first."""
+    return np.argsort(np.abs(score - np.median(score)), kind="stable")

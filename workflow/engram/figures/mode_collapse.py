@@ -1,0 +1,68 @@
+"""Figure: where the samples of the full model crowd, and whether those training images are the memorized ones."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from engram import intervals
+from engram.figures.style import COLOUR, class_name, estimator_colours, figure, show_images, styled
+from engram.inputs import images, last
+from engram.mode_collapse import coverage
+
+CROWDED = 15
+
+
+@styled
+def mode_collapse(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
+    """`found`: the mode_collapse artifact. Samples against test images, crowding against score, most crowded images."""
+    drawn = figure(5.4)
+    top, middle, bottom = drawn.subfigures(3, 1, height_ratios=(2.3, 2.3, 0.9))
+    left, right = top.subplots(1, 2)
+    _coverage(left, found)
+    _classes(right, found, dataset)
+    colours = estimator_colours(scores)
+    panels = middle.subplots(1, len(scores), squeeze=False, sharey=True)[0]
+    for axes, (name, score) in zip(panels, scores.items(), strict=True):
+        axes.plot(
+            last(score), 100 * found["share"], ".", markersize=2.5, alpha=0.6, color=colours[name], rasterized=True
+        )
+        correlation = intervals.read(found.sel(estimator=name), "spearman")
+        axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation {correlation.text()}")
+    panels[0].set_ylabel("share of samples nearest\nto the image (%)")
+    crowded = np.argsort(-found["share"].values, kind="stable")[:CROWDED]
+    labels = next(iter(scores.values()))["label"].values[crowded]
+    share = found["share"].values[crowded]
+    captions = [f"{class_name(dataset.attrs, k)}\n{100 * s:.2g} %".strip() for k, s in zip(labels, share, strict=True)]
+    axes = bottom.subplots()
+    bottom.suptitle("Training images nearest to most samples", fontsize=9, x=0.01, ha="left")
+    show_images(axes, images(dataset, found["sample"].values[crowded]), captions, CROWDED)
+    return drawn
+
+
+def _coverage(axes: Axes, found: xr.Dataset) -> None:
+    n = found.sizes["sample"]
+    for kind, owner, label in (
+        ("train", "nearest_to_generated", "samples of the full model"),
+        ("held_out", "nearest_to_test", "test images"),
+    ):
+        curve = coverage(found[owner].values, n)
+        axes.plot(np.arange(1, len(curve) + 1), 100 * curve, color=COLOUR[kind], label=label)
+    axes.set(
+        xscale="log", xlabel="images drawn", ylabel="training images nearest\nto any of them (%)", title="Coverage"
+    )
+    axes.legend()
+
+
+def _classes(axes: Axes, found: xr.Dataset, dataset: xr.Dataset) -> None:
+    position = np.arange(found.sizes["class"])
+    for offset, kind, variable, label in (
+        (-0.2, "regular", "class_share_train", "training images"),
+        (0.2, "train", "class_share_samples", "samples, class of the nearest training image"),
+    ):
+        axes.bar(position + offset, 100 * found[variable], 0.4, color=COLOUR[kind], label=label)
+    largest = max(found["class_share_train"].max(), found["class_share_samples"].max())
+    names = [class_name(dataset.attrs, k) or "none" for k in found["class"].values]
+    axes.set_xticks(position, names, rotation=0 if max(map(len, names)) < 3 else 60)
+    axes.set(ylabel="share (%)", title="Classes", ylim=(0, 140 * largest))
+    axes.legend(loc="upper right")

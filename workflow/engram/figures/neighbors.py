@@ -1,0 +1,59 @@
+"""Figure: does the nearest-neighbour ratio rho see memorization? Correct, and as published."""
+
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from engram import intervals
+from engram.density_split import highly_memorized
+from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
+from engram.inputs import last
+
+BINS = 25
+FEWEST = 3  # images in a bin whose mean is drawn
+
+
+@styled
+def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
+    """`found`: the neighbors artifact. One row per estimator; the last row repeats both slips of the reference code."""
+    rows = [(name, name, False) for name in scores]
+    imitated = "published" if "published" in scores else next(iter(scores))
+    rows.append(("rho as published", imitated, True))
+    drawn = figure(2.2 * len(rows))
+    panels = drawn.subplots(len(rows), 2, squeeze=False, width_ratios=(3, 2))
+    colours = estimator_colours(scores)
+    for (left, right), (title, name, as_published) in zip(panels, rows, strict=True):
+        suffix = "_as_published" if as_published else ""
+        rho, score = found[f"rho{suffix}"].values, last(scores[name])
+        _bin_means(left, score, rho, colours[name])
+        correlation = intervals.read(found.sel(estimator=name), f"spearman{suffix}")
+        left.set_title(f"{title}: rank correlation {correlation.text()}", loc="left")
+        _histograms(right, rho, highly_memorized(score, as_published), "M > 0.95 nats" if as_published else "M > q95")
+    panels[-1, 0].set_xlabel("memorization score M (nats)")
+    panels[-1, 1].set_xlabel("distance ratio rho")
+    return drawn
+
+
+def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> None:
+    edges = np.linspace(*np.quantile(score, [0.001, 0.999]), BINS + 1)
+    members = [np.isfinite(rho) & (score > low) & (score <= high) for low, high in pairwise(edges)]
+    means = np.array([intervals.mean(rho[m]) if m.sum() >= FEWEST else (np.nan,) * 3 for m in members])
+    middle = (edges[1:] + edges[:-1]) / 2
+    errors = np.abs(means[:, 1:].T - means[:, 0])
+    axes.errorbar(middle, means[:, 0], errors, fmt="o", markersize=3, color=colour, ecolor="0.6", elinewidth=0.9)
+    axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
+    axes.set_ylabel("mean of rho")
+
+
+def _histograms(axes: Axes, rho: np.ndarray, high: np.ndarray, rule: str) -> None:
+    finite = np.isfinite(rho)
+    edges = np.linspace(*np.quantile(rho[finite], [0.005, 0.995]), 41)
+    for kind, members, title in (("regular", ~high & finite, "regular"), ("high", high & finite, rule)):
+        label = f"{title}: {members.sum()}"
+        density(axes, rho[members], edges, COLOUR[kind], label)
+    axes.axvline(1, color="black", linewidth=0.7, linestyle=":")
+    axes.set_ylabel("density")
+    axes.legend()

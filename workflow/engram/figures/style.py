@@ -1,0 +1,93 @@
+"""Look of all figures: sizes, saving, one colour for one thing (Okabe & Ito's palette, for colour-blind readers)."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOUR = {
+    "published": "#E69F00",
+    "corrected": "#0072B2",
+    "train": "#009E73",
+    "held_out": "#D55E00",
+    "high": "#CC79A7",
+    "regular": "#56B4E9",
+    "null": "#666666",
+}
+OTHER_ESTIMATORS = ("#000000", "#56B4E9", "#F0E442", "#009E73")
+WIDTH = 7.2  # inches, the text width of a page
+CAPTION_HEIGHT = 0.55  # of a tile's width
+
+styled = matplotlib.rc_context(
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.7,
+        "legend.frameon": False,
+        "legend.fontsize": 7.5,
+        "lines.linewidth": 1.4,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+)
+
+
+def figure(height: float) -> Figure:
+    """An empty figure as wide as a page's text, `height` inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def estimator_colours(estimators) -> dict[str, str]:
+    """A colour for each estimator: the two that are shipped keep theirs in every figure."""
+    others = cycle(OTHER_ESTIMATORS)
+    return {name: COLOUR[name] if name in COLOUR else next(others) for name in estimators}
+
+
+def save(drawn: Figure, pdf: str | Path, png: str | Path) -> None:
+    """Write a figure as PDF and PNG, the same bytes for the same figure."""
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        drawn.savefig(pdf, metadata={"CreationDate": None})
+        drawn.savefig(png, dpi=200, metadata={"Software": None})
+
+
+def density(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str | None = None) -> None:
+    """Histogram of the density of values; those beyond the edges are counted in the outer bins."""
+    if len(values):
+        inside = np.clip(values, edges[0], edges[-1])
+        axes.hist(inside, edges, density=True, color=colour, alpha=0.55, linewidth=0, label=label)
+
+
+def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: int) -> list[float]:
+    """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of tiles one unit wide under captions of up to two lines.
+
+    Returns the upper edge of each row of tiles.
+    """
+    height = images.shape[-2] / images.shape[-1]
+    tops = [-row * (height + CAPTION_HEIGHT) for row in range(-(-len(images) // columns))]
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left, top = (i % columns) * 1.12, tops[i // columns]
+        show_image(axes, image, (left, left + 1, top - height, top))
+        axes.text(left + 0.5, top + 0.04, caption, ha="center", va="bottom", fontsize=5.2, linespacing=0.95)
+    axes.set(xlim=(0, columns * 1.12 - 0.12), ylim=(tops[-1] - height, CAPTION_HEIGHT))
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return tops
+
+
+def show_image(axes: Axes, image: np.ndarray, extent: tuple[float, float, float, float]) -> None:
+    """One image (C, H, W) in [0, 1] at extent (left, right, bottom, top)."""
+    pixels = np.moveaxis(image, 0, -1) if len(image) == 3 else image.mean(axis=0)
+    axes.imshow(pixels, extent=extent, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+
+
+def class_name(dataset_attributes: Mapping, label: int) -> str:
+    """The class's name as the data set gives it, cut to fit under a tile; empty where an image has no class."""
+    names = np.atleast_1d(dataset_attributes.get("label_names", []))
+    return "" if label < 0 else str(names[label])[:9] if label < len(names) else str(label)

@@ -1,0 +1,53 @@
+"""What analyses and figures read: scores by estimator, the images they speak of, and samples of the full model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from engram import artifacts
+from engram.errors import UserError
+from engram.randomness import torch_generator
+
+TEST = 1  # value of the variable `split`
+SAMPLES_AT_ONCE = 4096
+
+
+def scores(paths: Mapping[str, str | Path]) -> dict[str, xr.Dataset]:
+    """Score artifacts by estimator, in the order given."""
+    return {estimator: artifacts.read(path, "scores") for estimator, path in paths.items()}
+
+
+def last(scores: xr.Dataset, name: str = "score") -> np.ndarray:
+    """A variable of the scores at the last scored epoch, (n,)."""
+    return scores[name].isel(epoch=-1).values
+
+
+def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
+    """Images of the data set by index, as float32 in [0, 1]: (n, channels, height, width)."""
+    rows = dataset["images"].values[sample]
+    return rows.reshape(-1, *np.atleast_1d(dataset.attrs["image_shape"])).astype(np.float32) / 255
+
+
+def test_images(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
+    """As `images`, of the test split. Raises UserError if it is empty."""
+    test = np.flatnonzero(dataset["split"].values == TEST)
+    if not len(test):
+        raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
+    return images(dataset, test)
+
+
+def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> torch.Tensor:
+    """`n` mean images of a model, (n, channels, height, width) in [0, 1], from one named stream."""
+    generator = torch_generator("cpu", seed, "sample", *names)
+    sizes = [min(SAMPLES_AT_ONCE, n - start) for start in range(0, n, SAMPLES_AT_ONCE)]
+    return torch.cat([model.sample(size, generator=generator) for size in sizes])
+
+
+def null_quantile(scores: xr.Dataset, level: float) -> float | None:
+    """Quantile of the score without memorization, nats, or None if the artifact does not hold this one."""
+    if "null_quantiles" not in scores or not np.isclose(scores["quantile"], level).any():
+        return None
+    return float(scores["null_quantiles"].values[np.isclose(scores["quantile"], level)][0])

@@ -1,0 +1,47 @@
+"""The models engram trains, and the way to bring your own.
+
+`build("bernoulli_mlp_vae", (1, 32, 32), latent_dim=16)` makes one of ours. A name with a colon, "my_package.my_module:MyModel",
+imports yours: a subclass of `LatentVariableModel`, or a torch module with `log_prob(x)` if its likelihood is exact.
+"""
+
+import importlib
+import inspect
+from typing import Any
+
+import torch
+
+from engram.errors import UserError
+from engram.models.base import LatentVariableModel
+from engram.models.mlp_vae import BernoulliMLPVAE
+
+__all__ = ["LatentVariableModel", "build", "known_models"]
+
+KNOWN = {"bernoulli_mlp_vae": BernoulliMLPVAE}
+
+
+def known_models() -> list[str]:
+    """Names that `build` takes beside "module:Class"."""
+    return sorted(KNOWN)
+
+
+def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> torch.nn.Module:
+    """A freshly initialized model for images of shape (channels, height, width).
+
+    Raises UserError if the name is unknown or the model takes no such setting.
+    """
+    model_class = KNOWN.get(name) or _import(name)
+    try:
+        inspect.signature(model_class).bind(image_shape, **settings)
+    except TypeError as error:
+        raise UserError(f"model {name}: {error}") from error
+    return model_class(image_shape, **settings)
+
+
+def _import(name: str) -> type[torch.nn.Module]:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise UserError(f"model {name!r} is unknown; choose {', '.join(known_models())} or write module:Class")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model {name!r} could not be imported: {error}") from error

@@ -1,0 +1,55 @@
+"""Seeds that come from names, never from the order of calls.
+
+Every random stream of engram is named, for example (42, "training", "quickstart", "repeat-00", 3, "noise", 7). So a model
+trained alone, resumed after a kill, or trained beside others sees the same numbers.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+Name = str | int
+
+
+def _word(name: Name) -> int:
+    kind = "text" if isinstance(name, str) else "number"
+    return int.from_bytes(hashlib.sha256(f"{kind}:{name}".encode()).digest()[:8], "little")
+
+
+def seed_sequence(root: int, *names: Name) -> np.random.SeedSequence:
+    """The SeedSequence of one named stream. The text 1 and the number 1 are different names."""
+    return np.random.SeedSequence([root, *map(_word, names)])
+
+
+def generator(root: int, *names: Name) -> np.random.Generator:
+    """A NumPy generator for one named stream."""
+    return np.random.Generator(np.random.Philox(seed_sequence(root, *names)))
+
+
+def torch_generator(device: torch.device | str, root: int, *names: Name) -> torch.Generator:
+    """A torch generator on `device` for one named stream. CPU and GPU streams of one name differ."""
+    seed = int(seed_sequence(root, *names).generate_state(1, np.uint64)[0])
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def _per_image(images: np.ndarray, shape: tuple[int, ...], fill, root: int, names: tuple[Name, ...]) -> torch.Tensor:
+    key = seed_sequence(root, *names).generate_state(2, np.uint64)
+    out = np.empty((len(images), *shape), dtype=np.float32)
+    for row, image in zip(out, images, strict=True):
+        # The image's index is the counter's highest word: streams of 2^192 draws each, which never meet.
+        fill(np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, int(image)])), row)
+    return torch.from_numpy(out)
+
+
+def image_uniforms(images: np.ndarray, shape: tuple[int, ...], root: int, *names: Name) -> torch.Tensor:
+    """Uniform draws on [0, 1), one stream per image index: (len(images), *shape), float32.
+
+    An image's draws do not depend on which other images are asked for with it.
+    """
+    return _per_image(images, shape, lambda rng, row: rng.random(out=row, dtype=np.float32), root, names)
+
+
+def image_normals(images: np.ndarray, shape: tuple[int, ...], root: int, *names: Name) -> torch.Tensor:
+    """Standard normal draws, one stream per image index: (len(images), *shape), float32."""
+    return _per_image(images, shape, lambda rng, row: rng.standard_normal(out=row, dtype=np.float32), root, names)

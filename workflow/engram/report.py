@@ -1,0 +1,185 @@
+"""results/report.html: one self-contained page that a reader can follow without the paper.
+
+The page and the captions of its figures are in workflow/report. Figures are embedded: the page needs no network.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import xarray as xr
+
+import engram
+from engram import claims
+from engram.evidence import Evidence
+from engram.figures.style import class_name
+from engram.inputs import last
+from engram.summary import number_memorized, power, summarize
+
+TEMPLATES = Path(engram.__file__).parents[1] / "report"
+TITLES = {
+    "grids": "What was memorized, and what was not",
+    "comparison": "The estimators side by side",
+    "score_histogram": "Distribution of the score",
+    "quantiles": "The score during training",
+    "losses": "Losses and generalization gap",
+    "density_split": "Memorization and log p",
+    "neighbors": "The nearest-neighbour test",
+    "mode_collapse": "Memorization and mode collapse",
+}
+
+
+def write(path: str | Path, experiments: Sequence[Mapping[str, Any]]) -> None:
+    """Write the report of some experiments.
+
+    Each is a mapping of name, settings (its entry in config.yaml), estimators (settings by name), and paths: dataset,
+    membership, models (of every repeat, the full model last), likelihoods, scores (by estimator), analyses (by name),
+    figures (PNG, by name).
+    """
+    evidence = [Evidence.read(experiment) for experiment in experiments]
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    page = jinja2.Environment(loader=loader, **options).get_template("report.html.j2")
+    text = page.render(
+        experiments=[_section(*pair) for pair in zip(experiments, evidence, strict=True)],
+        pairs=list(_learning_rate_pairs(experiments, evidence)),
+        claims=claims.CLAIMS,
+        engram_version=engram.__version__,
+    )
+    temporary = Path(path).with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _section(experiment: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
+    """What the page says of one experiment."""
+    findings = claims.test(evidence)
+    estimators = evidence.scores.items()
+    return {
+        "name": experiment["name"],
+        "headline": [*_headline(evidence)],
+        "run": [*_run(experiment, evidence)],
+        "work": [*_work(experiment)],
+        "tables": [
+            ("score", [(name, summarize(found)) for name, found in estimators]),
+            ("power", [(name, power(found)) for name, found in estimators]),
+        ],
+        "figures": [_figure(name, path) for name, path in _in_order(experiment["figures"])],
+        "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
+        "scores_path": next(iter(experiment["scores"].values())),
+        "paths": [*_paths(experiment)],
+    }
+
+
+def _headline(evidence: Evidence) -> Iterator[str]:
+    for name, found in evidence.scores.items():
+        score, top = last(found), int(np.argmax(last(found)))
+        label = class_name(evidence.dataset.attrs, int(found["label"].values[top]))
+        image = f"image {found['sample'].values[top]}{f', class {label}' if label else ''}"
+        yield (
+            f"By the estimator {name}, {number_memorized(found):,} of {len(score):,} training images are memorized at "
+            f"a false discovery rate of 5 %. The median score is {np.median(score):.1f} nats, the 0.95 quantile "
+            f"{np.quantile(score, 0.95):.1f}; the highest, {score[top]:.1f} nats, is that of {image}."
+        )
+
+
+def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
+    data, made_by = evidence.dataset, evidence.full.attrs
+    shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
+    train = int((data["split"].values == 0).sum())
+    yield (
+        "images",
+        f"{train:,} training and {data.sizes['sample'] - train:,} test images of {shape}; {data.attrs['source']}",
+    )
+    models = sum(fold.sizes["model"] for fold in evidence.folds)
+    yield "models", f"{models} in {len(evidence.folds)} repeats, and one trained on everything"
+    for key, value in experiment["settings"].items():
+        if key != "estimators":
+            yield key.replace("_", " "), _words(value)
+    for name, settings in experiment["estimators"].items():
+        yield f"estimator {name}", _words(settings)
+    device = f"{made_by.get('device', 'cpu')}, {made_by['threads']} threads a job"
+    yield "machine", device
+    yield (
+        "software",
+        f"engram {made_by['engram_version']}, commit {made_by['git_commit']}, torch {made_by['torch_version']}",
+    )
+
+
+def _words(value: Any) -> str:
+    """A setting for a reader: {a: 1, b: 2} as "a 1, b 2"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_words(entry)}" for key, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _work(experiment: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Stage, number of artifacts, and the wall time recorded in them."""
+    stages = {"training": experiment["models"], "likelihood": experiment["likelihoods"]}
+    stages |= {"scores": experiment["scores"].values(), "analyses": experiment["analyses"].values()}
+    total = 0.0
+    for stage, paths in stages.items():
+        attributes = [_attributes(path) for path in paths]
+        kinds = dict.fromkeys(found.get("estimator", "") for found in attributes)
+        for estimator in kinds:
+            seconds = [found["wall_seconds"] for found in attributes if found.get("estimator", "") == estimator]
+            total += sum(seconds)
+            yield f"{stage}, {estimator}".removesuffix(", "), len(seconds), _duration(sum(seconds))
+    yield "all", sum(map(len, stages.values())), _duration(total)
+
+
+def _attributes(path: str | Path) -> dict[str, Any]:
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        return dict(dataset.attrs)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return (
+        f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.1f} minutes" if minutes >= 2 else f"{seconds:.1f} seconds"
+    )
+
+
+def _in_order(figures: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Figures in the order of TITLES, then any others."""
+    order = [*TITLES, *figures]
+    return sorted(figures.items(), key=lambda entry: order.index(entry[0]))
+
+
+def _figure(name: str, path: str | Path) -> dict[str, str]:
+    caption = TEMPLATES / f"{name}.rst"
+    return {
+        "name": name,
+        "title": TITLES.get(name, name.replace("_", " ")),
+        "png": base64.b64encode(Path(path).read_bytes()).decode(),
+        "caption": caption.read_text(encoding="utf-8").strip(),
+    }
+
+
+def _paths(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((kind, experiment[kind]) for kind in ("dataset", "membership"))
+    yield from ((f"scores, {name}", path) for name, path in experiment["scores"].items())
+    yield from ((f"analysis {name}", path) for name, path in experiment["analyses"].items())
+    yield "full model", experiment["models"][-1]
+
+
+def _learning_rate_pairs(experiments: Sequence[Mapping], evidence: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
+    """Findings on every two experiments whose settings differ in nothing but learning rate (and seed)."""
+    for one, other in combinations(zip(experiments, evidence, strict=True), 2):
+        if _rate(one[0]) != _rate(other[0]) and _all_but_rate(one[0]) == _all_but_rate(other[0]):
+            (_, higher), (_, lower) = sorted((one, other), key=lambda pair: -_rate(pair[0]))
+            yield {"higher": higher.name, "lower": lower.name, "findings": claims.compare(higher, lower)}
+
+
+def _rate(experiment: Mapping[str, Any]) -> float:
+    return experiment["settings"]["training"]["learning_rate"]
+
+
+def _all_but_rate(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {key: value for key, value in experiment["settings"].items() if key not in ("seed", "estimators")}
+    return settings | {"training": {k: v for k, v in settings["training"].items() if k != "learning_rate"}}

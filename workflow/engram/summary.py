@@ -1,0 +1,35 @@
+"""The numbers that describe one estimator's scores at the last epoch, ready to print."""
+
+import numpy as np
+import xarray as xr
+
+from engram.inputs import last, null_quantile
+
+FDR = 0.05
+
+
+def number_memorized(scores: xr.Dataset) -> int:
+    """Images found memorized at a false discovery rate of 5 %."""
+    return int((scores["q_value"].values <= FDR).sum())
+
+
+def summarize(scores: xr.Dataset) -> dict[str, str]:
+    """Quantiles of the score and of its null in nats, its range, and the number memorized, by heading."""
+    score = last(scores)
+    levels = {"median": 0.5, "q95": 0.95, "q99.9": 0.999}
+    numbers = {heading: np.quantile(score, level) for heading, level in levels.items()}
+    numbers |= {f"null {heading}": null_quantile(scores, level) for heading, level in levels.items()}
+    text = {heading: "-" if value is None else f"{value:.1f}" for heading, value in numbers.items()}
+    text |= {"min, max": f"{score.min():.0f}, {score.max():.0f}", "M < 0": f"{100 * np.mean(score < 0):.0f} %"}
+    return text | {"memorized, FDR 5 %": f"{number_memorized(scores)} of {len(score)}"}
+
+
+def power(scores: xr.Dataset) -> dict[str, str]:
+    """What this budget of models can tell, by heading: from the attributes of the scores."""
+    found = scores.attrs
+    return {
+        "split-half reliability": f"{found['split_half_reliability']:.2f}",
+        "median standard error": f"{np.median(last(scores, 'standard_error')):.1f} nats",
+        "smallest detectable score": f"{found['smallest_detectable_score']:.1f} nats",
+        "smallest possible p-value": f"{found['p_value_floor']:.2g}",
+    }

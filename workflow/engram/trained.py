@@ -1,0 +1,65 @@
+"""The artifact of a training: parameters and buffers of every model of a repeat at every scored epoch, and the losses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engram import artifacts, models
+from engram.artifacts import variable
+from engram.training import Training
+from engram.training_state import StateFolder
+
+LOSS = "mean -ELBO per image after the epoch, in eval mode, on at most 10,000 fixed"
+
+
+def write(path: str | Path, training: Training, folder: StateFolder, attributes: dict[str, Any]) -> None:
+    """Gather the snapshots of `folder` into models/{repeat}.h5."""
+    plan = training.plan
+    snapshots = [folder.load(f"epoch-{epoch}") for epoch in plan.scored_epochs]
+    variables = {
+        name: variable(
+            ("epoch", "model", *(f"{name}.axis{i}" for i in range(value.ndim - 1))),
+            np.stack([snapshot[name] for snapshot in snapshots]),
+            "1",
+            f"parameter or buffer {name} of the network",
+        )
+        for name, value in snapshots[0].items()
+    }
+    trained_epochs = np.arange(1, plan.epochs + 1)
+    variables |= {
+        "epoch": variable(("epoch",), plan.scored_epochs, "1", artifacts.AXES["epoch"]),
+        "epoch_trained": variable(("epoch_trained",), trained_epochs, "1", "every epoch of training"),
+        "fold": variable(("model",), plan.folds, "1", "fold held out from the model; -1 for the full model"),
+        "loss_train": variable(("epoch_trained", "model"), training.losses.train, "nats", f"{LOSS} training images"),
+        "loss_held_out": _undefined_allowed(
+            variable(("epoch_trained", "model"), training.losses.held_out, "nats", f"{LOSS} images the model never saw")
+        ),
+    }
+    model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
+    artifacts.write(path, "models", variables, attributes | model)
+
+
+def _undefined_allowed(values: tuple) -> tuple:
+    """Mark a variable in which NaN has a meaning: there is no such image."""
+    dims, array, attributes = values
+    return dims, array, attributes | {"may_be_undefined": 1}
+
+
+def load_model(path: str | Path, epoch: int, index: int = 0) -> torch.nn.Module:
+    """The model at position `index` of models/{repeat}.h5, as it was after `epoch` epochs, in eval mode on the CPU."""
+    return load_models(path, epoch)[index]
+
+
+def load_models(path: str | Path, epoch: int) -> list[torch.nn.Module]:
+    """All models of models/{repeat}.h5 as they were after `epoch` epochs, in eval mode on the CPU."""
+    stored = artifacts.read(path, "models", epoch=epoch)
+    settings = json.loads(stored.attrs["model"])
+    loaded = []
+    for index in range(stored.sizes["model"]):
+        model = models.build(image_shape=tuple(stored.attrs["image_shape"]), **settings)
+        model.load_state_dict({name: torch.from_numpy(stored[name].values[index]) for name in model.state_dict()})
+        loaded.append(model.eval())
+    return loaded

@@ -1,0 +1,12 @@
+"""Rule dataset: one data set from its source into the form that every later stage reads."""
+
+import time
+
+from engram import datasets
+from engram.jobs import job
+
+with job(snakemake.log[0]):
+    started = time.monotonic()
+    name, definition = snakemake.wildcards.dataset, snakemake.params.definition
+    image_set = datasets.make(name, definition, snakemake.config.get("data_root"))
+    datasets.write(snakemake.output[0], name, definition, image_set, wall_seconds=time.monotonic() - started)

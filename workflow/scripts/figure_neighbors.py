@@ -1,0 +1,11 @@
+"""Rule figure_neighbors: nearest-neighbour ratio against score."""
+
+from engram import artifacts, inputs
+from engram.figures import style
+from engram.figures.neighbors import neighbors
+from engram.jobs import job
+
+with job(snakemake.log[0]):
+    found = artifacts.read(snakemake.input.neighbors, "neighbors")
+    scores = inputs.scores(dict(zip(snakemake.params.estimators, snakemake.input.scores, strict=True)))
+    style.save(neighbors(found, scores), snakemake.output.pdf, snakemake.output.png)

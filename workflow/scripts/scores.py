@@ -1,0 +1,34 @@
+"""Rule scores: memorization scores of one estimator at every scored epoch, with error bars, p-values and their null."""
+
+import resource
+import time
+
+from engram import artifacts, provenance, score_stage
+from engram.jobs import job
+
+with job(snakemake.log[0]) as log:
+    started = time.monotonic()
+    params, wildcards = snakemake.params, snakemake.wildcards
+    membership = artifacts.read(snakemake.input.membership, "membership")
+    settings = {
+        "statistic": params.statistic,
+        "scored_epochs": list(params.scored_epochs),
+        "permutations": params.permutations,
+    }
+    variables, found, warning = score_stage.compute(
+        snakemake.input.likelihoods, membership, seed=params.seed, **settings
+    )
+    if warning:
+        log.warning("%s, %s: %s", wildcards.experiment, wildcards.estimator, warning)
+    attributes = provenance.attributes(
+        wildcards.experiment,
+        params.seed,
+        settings,
+        estimator=wildcards.estimator,
+        dataset_sha256=membership.attrs["dataset_sha256"],
+        wall_seconds=time.monotonic() - started,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **found,
+    )
+    artifacts.write(snakemake.output.h5, "scores", variables, attributes)
+    score_stage.table(variables).to_csv(snakemake.output.csv, index=False)
