@@ -1,5 +1,6 @@
 """Every function the rules use. Values that reach a script do so through `params`, so that Snakemake sees them change."""
 
+import hashlib
 import os
 import re
 import sys
@@ -22,7 +23,16 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-FIGURES = ["losses", "quantiles", "score_histogram", "grids", "density_split", "neighbors", "mode_collapse", "comparison"]
+FIGURES = [
+    "losses",
+    "quantiles",
+    "score_histogram",
+    "grids",
+    "density_split",
+    "neighbors",
+    "mode_collapse",
+    "comparison",
+]
 ANALYSES = ["neighbors", "mode_collapse", "density_split"]
 
 
@@ -38,6 +48,12 @@ wildcard_constraints:
 def code(name):
     """Content hash of a rule's script and of the modules it uses: its change reruns the rule, a touched file does not."""
     return source_digest(WORKFLOW / "scripts" / f"{name}.py")
+
+
+def page():
+    """Content hash of the report's page and captions."""
+    files = sorted((WORKFLOW / "report").iterdir())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def setting(*keys):
@@ -135,9 +151,40 @@ def results_of(experiment):
         ),
         *expand("results/{experiment}/analyses/{analysis}.h5", experiment=experiment, analysis=ANALYSES),
         *expand(
-            "results/{experiment}/figures/{figure}.{ending}", experiment=experiment, figure=FIGURES, ending=["pdf", "png"]
+            "results/{experiment}/figures/{figure}.{ending}",
+            experiment=experiment,
+            figure=FIGURES,
+            ending=["pdf", "png"],
         ),
     ]
+
+
+def report_experiment(experiment):
+    """What the report needs to know of an experiment: its settings and the paths of its artifacts."""
+    settings = config["experiments"][experiment]
+    folder = f"results/{experiment}"
+    likelihoods = [path for path in results_of(experiment) if "/likelihood/" in path]
+    return {
+        "name": experiment,
+        "settings": settings,
+        "estimators": {name: config["estimators"][name] for name in settings["estimators"]},
+        "dataset": f"results/datasets/{settings['dataset']}.h5",
+        "membership": f"{folder}/membership.h5",
+        "models": [f"{folder}/models/{repeat}.h5" for repeat in [*repeats(experiment), "full"]],
+        "likelihoods": likelihoods,
+        "scores": {name: f"{folder}/scores/{name}.h5" for name in settings["estimators"]},
+        "analyses": {name: f"{folder}/analyses/{name}.h5" for name in ANALYSES},
+        "figures": {name: f"{folder}/figures/{name}.png" for name in FIGURES},
+    }
+
+
+def report_inputs(wildcards):
+    """Every file that the report reads."""
+    paths = []
+    for entry in map(report_experiment, config["run"]):
+        paths += [entry["dataset"], entry["membership"], *entry["models"], *entry["likelihoods"]]
+        paths += [path for kind in ("scores", "analyses", "figures") for path in entry[kind].values()]
+    return paths
 
 
 def all_results(experiments):

@@ -1,1 +1,191 @@
+rule figure_losses:
+    """Losses of the trained models against epoch."""
+    input:
+        models=all_models,
+    output:
+        pdf="results/{experiment}/figures/losses.pdf",
+        png=report(
+            "results/{experiment}/figures/losses.png", caption="../workflow/report/losses.rst", category="{experiment}"
+        ),
+    log:
+        "logs/{experiment}/figures/losses.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        code=code("figure_losses"),
+    message:
+        "Figure losses of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_losses.py"
 
+
+rule figure_quantiles:
+    """Quantiles of the score against epoch."""
+    input:
+        scores=scores,
+    output:
+        pdf="results/{experiment}/figures/quantiles.pdf",
+        png=report(
+            "results/{experiment}/figures/quantiles.png",
+            caption="../workflow/report/quantiles.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/quantiles.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_quantiles"),
+    message:
+        "Figure quantiles of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_quantiles.py"
+
+
+rule figure_score_histogram:
+    """Distribution of the score, with a Johnson-SU fit and the null."""
+    input:
+        scores=scores,
+    output:
+        pdf="results/{experiment}/figures/score_histogram.pdf",
+        png=report(
+            "results/{experiment}/figures/score_histogram.png",
+            caption="../workflow/report/score_histogram.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/score_histogram.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_score_histogram"),
+    message:
+        "Figure score_histogram of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_score_histogram.py"
+
+
+rule figure_grids:
+    """Images with the lowest, median and highest scores."""
+    input:
+        scores=scores,
+        dataset=dataset_of,
+    output:
+        pdf="results/{experiment}/figures/grids.pdf",
+        png=report(
+            "results/{experiment}/figures/grids.png", caption="../workflow/report/grids.rst", category="{experiment}"
+        ),
+    log:
+        "logs/{experiment}/figures/grids.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_grids"),
+    message:
+        "Figure grids of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_grids.py"
+
+
+rule figure_density_split:
+    """Log density of highly memorized and of other images, and the share by bin."""
+    input:
+        density_split="results/{experiment}/analyses/density_split.h5",
+        scores=scores,
+        dataset=dataset_of,
+    output:
+        pdf="results/{experiment}/figures/density_split.pdf",
+        png=report(
+            "results/{experiment}/figures/density_split.png",
+            caption="../workflow/report/density_split.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/density_split.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_density_split"),
+    message:
+        "Figure density_split of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_density_split.py"
+
+
+rule figure_neighbors:
+    """Nearest-neighbour ratio against score."""
+    input:
+        neighbors="results/{experiment}/analyses/neighbors.h5",
+        scores=scores,
+    output:
+        pdf="results/{experiment}/figures/neighbors.pdf",
+        png=report(
+            "results/{experiment}/figures/neighbors.png",
+            caption="../workflow/report/neighbors.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/neighbors.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_neighbors"),
+    message:
+        "Figure neighbors of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_neighbors.py"
+
+
+rule figure_mode_collapse:
+    """Where samples crowd, against score."""
+    input:
+        mode_collapse="results/{experiment}/analyses/mode_collapse.h5",
+        scores=scores,
+        dataset=dataset_of,
+    output:
+        pdf="results/{experiment}/figures/mode_collapse.pdf",
+        png=report(
+            "results/{experiment}/figures/mode_collapse.png",
+            caption="../workflow/report/mode_collapse.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/mode_collapse.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_mode_collapse"),
+    message:
+        "Figure mode_collapse of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_mode_collapse.py"
+
+
+rule figure_comparison:
+    """The estimators side by side."""
+    input:
+        scores=scores,
+    output:
+        pdf="results/{experiment}/figures/comparison.pdf",
+        png=report(
+            "results/{experiment}/figures/comparison.png",
+            caption="../workflow/report/comparison.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/comparison.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_comparison"),
+    message:
+        "Figure comparison of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_comparison.py"

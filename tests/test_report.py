@@ -11,8 +11,6 @@ from engram.claims import CLAIMS
 from engram.errors import UserError
 from synthetic import TOP, analysed
 
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
 SETTINGS = {
     "dataset": "discs",
     "model": {"name": "bernoulli_mlp_vae", "latent_dim": 16},
@@ -77,7 +75,12 @@ def test_the_page_needs_no_other_file_and_no_network(tmp_path, experiment):
 def test_the_page_says_what_was_run_and_found(tmp_path, experiment):
     page = written(tmp_path, experiment)
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
-    for expected in ("400 training and 120 test images of 1 x 8 x 8", "learning rate 0.001", "folds 5", "samples 256"):
+    for expected in (
+        "400 for training and 120 for testing, of 1 x 8 x 8",
+        "learning rate 0.001",
+        "folds 5",
+        "samples 256",
+    ):
         assert expected in text
     assert f"is that of image {TOP}, class 7" in text
     for claim, meaning in CLAIMS.items():

@@ -1,7 +1,8 @@
 """log p(x | logits) of Bernoulli pixels, summed, at a tenth of the price of softplus.
 
-On a CPU softplus costs more than half as much as the decoder's matrix products, because of the logarithm of every pixel.
-With softplus(l) = max(l, 0) - log sigmoid(|l|), the logarithms of a group of pixels become one logarithm of a product.
+On a CPU softplus costs more than half as much as the decoder's matrix products, because of the logarithm of every
+pixel. With softplus(l) = max(l, 0) - log sigmoid(|l|), the logarithms of a group of pixels become one logarithm of a
+product.
 """
 
 import torch

@@ -13,7 +13,7 @@ from scipy import stats
 from engram import intervals
 from engram.density_split import HIGH_QUANTILE, highly_memorized
 from engram.evidence import Evidence
-from engram.inputs import images, last
+from engram.inputs import in_parts, last
 from engram.intervals import Interval
 from engram.randomness import generator
 from engram.summary import FDR, number_memorized
@@ -114,11 +114,12 @@ def _below(found: Interval, limit: float) -> str:
 def _ordinary_looks(evidence: Evidence, estimator: str) -> tuple[str, str]:
     scores = evidence.scores[estimator]
     labels, high = scores["label"].values, highly_memorized(last(scores))
-    pixels = images(evidence.dataset, scores["sample"].values).reshape(len(labels), -1)
     ordinary = np.empty(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = labels == label
-        distance = np.linalg.norm(pixels[members] - pixels[members].mean(axis=0), axis=1)
+        pixels = evidence.dataset["images"].values[scores["sample"].values[members]]
+        mean = pixels.mean(axis=0)
+        distance = np.concatenate([np.linalg.norm(part - mean, axis=1) for part in in_parts(pixels)])
         ordinary[members] = distance <= np.quantile(distance, 0.95)
     found = intervals.share((ordinary & high).sum(), high.sum())
     return _above(found, 0.5), f"{found.text()} of {high.sum()} highly memorized images are ordinary, 0.95 of all."

@@ -12,9 +12,9 @@ class Estimate:
     """What was found for n images; every field is (n,), on the device of x.
 
     log_px, elbo: nats, in pixel space; elbo is the mean of the log weights under the proposal in use.
-    standard_error: of log_px, in nats, by the delta method; infinite for a single sample, which says nothing of its error.
+    standard_error: of log_px, in nats, by the delta method; infinite for a single sample, which cannot tell.
     effective_samples: (sum w)^2 / sum w^2.
-    pareto_k: shape of the weights' tail; above 0.7 neither log_px nor its standard error can be relied on. NaN if undefined.
+    pareto_k: shape of the weights' tail, NaN if undefined; above 0.7 rely on neither log_px nor its standard error.
     fell_back: whether the image got a simpler proposal than asked for.
     """
 
@@ -45,8 +45,9 @@ def summarize(log_weights: Tensor, fell_back: Tensor) -> Estimate:
 def pareto_k(log_weights: Tensor) -> Tensor:
     """Shape k of the generalized Pareto distribution of the largest weights, (n,) from (n, samples).
 
-    The tail is the largest min(samples / 5, 3 sqrt(samples)) weights (Vehtari et al. 2024, Pareto smoothed importance sampling);
-    the fit is `generalized_pareto_shape`. NaN with fewer than 21 samples (a tail below five) and where all weights are alike.
+    The tail is the largest min(samples / 5, 3 sqrt(samples)) weights (Vehtari et al. 2024, Pareto smoothed importance
+    sampling); the fit is `generalized_pareto_shape`. NaN with fewer than 21 samples (a tail below five) and where all
+    weights are alike.
     """
     samples = log_weights.shape[1]
     tail = math.ceil(min(samples / 5, 3 * math.sqrt(samples)))
@@ -58,7 +59,7 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
 
 def generalized_pareto_shape(exceedances: Tensor) -> Tensor:
-    """Shape of the generalized Pareto distribution behind n samples of exceedances, each sorted upwards: (n,) from (n, m).
+    """Shape of the generalized Pareto distribution behind m exceedances, sorted upwards: (n,) from (n, m).
 
     Zhang and Stephens (2009), with the weak prior towards 1/2 that Vehtari et al. add: worth ten observations.
     """

@@ -1,6 +1,6 @@
 """What analyses and figures read: scores by estimator, the images they speak of, and samples of the full model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from engram.errors import UserError
 from engram.randomness import torch_generator
 
 TEST = 1  # value of the variable `split`
-SAMPLES_AT_ONCE = 4096
+AT_ONCE = 4096  # images, so that memory stays bounded
 
 
 def scores(paths: Mapping[str, str | Path]) -> dict[str, xr.Dataset]:
@@ -25,25 +25,33 @@ def last(scores: xr.Dataset, name: str = "score") -> np.ndarray:
     return scores[name].isel(epoch=-1).values
 
 
+def in_parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Slices of at most 4096 rows."""
+    for start in range(0, len(rows), AT_ONCE):
+        yield rows[start : start + AT_ONCE]
+
+
 def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
     """Images of the data set by index, as float32 in [0, 1]: (n, channels, height, width)."""
     rows = dataset["images"].values[sample]
     return rows.reshape(-1, *np.atleast_1d(dataset.attrs["image_shape"])).astype(np.float32) / 255
 
 
-def test_images(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
-    """As `images`, of the test split. Raises UserError if it is empty."""
+def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
+    """Indices of the test images. Raises UserError if there are none."""
     test = np.flatnonzero(dataset["split"].values == TEST)
     if not len(test):
         raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
-    return images(dataset, test)
+    return test
 
 
-def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> torch.Tensor:
-    """`n` mean images of a model, (n, channels, height, width) in [0, 1], from one named stream."""
+def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> Iterator[torch.Tensor]:
+    """`n` mean images of a model from one named stream, in parts (at most 4096, channels, height, width) in [0, 1]."""
     generator = torch_generator("cpu", seed, "sample", *names)
-    sizes = [min(SAMPLES_AT_ONCE, n - start) for start in range(0, n, SAMPLES_AT_ONCE)]
-    return torch.cat([model.sample(size, generator=generator) for size in sizes])
+    for start in range(0, n, AT_ONCE):
+        with torch.no_grad():
+            part = model.sample(min(AT_ONCE, n - start), generator=generator)
+        yield part
 
 
 def null_quantile(scores: xr.Dataset, level: float) -> float | None:

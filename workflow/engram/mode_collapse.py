@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from engram import artifacts, inputs, intervals, provenance
 from engram.artifacts import variable
-from engram.neighbors import halve, nearest
+from engram.neighbors import halve, halved, nearest
 from engram.trained import load_model
 
 SAMPLES_PER_IMAGE, MOST_SAMPLES = 10, 100_000
@@ -58,10 +59,11 @@ def analyse(
     dataset, scores = artifacts.read(dataset_path, "dataset"), inputs.scores(score_paths)
     first = next(iter(scores.values()))
     epoch = int(first["epoch"][-1])
-    train = halve(inputs.images(dataset, first["sample"].values))
-    test = halve(inputs.test_images(dataset, dataset_path))
+    train = halved(dataset, first["sample"].values)
+    test = halved(dataset, inputs.test_samples(dataset, dataset_path))
     number = min(SAMPLES_PER_IMAGE * len(train), MOST_SAMPLES)
-    samples = halve(inputs.sample(load_model(models_path, epoch), number, seed, "mode_collapse", experiment))
+    drawn = inputs.sample(load_model(models_path, epoch), number, seed, "mode_collapse", experiment)
+    samples = torch.cat([halve(part) for part in drawn])
     of_sample, of_test = nearest(samples, train)[0], nearest(test, train)[0]
     made_by = provenance.attributes(
         experiment,

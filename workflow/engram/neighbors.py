@@ -65,6 +65,11 @@ def halve(images) -> Tensor:
     return adaptive_avg_pool2d(images, tuple(max(1, side // 2) for side in images.shape[-2:]))
 
 
+def halved(dataset: xr.Dataset, sample: np.ndarray) -> Tensor:
+    """Images of the data set by index, halved."""
+    return torch.cat([halve(inputs.images(dataset, part)) for part in inputs.in_parts(sample)])
+
+
 def _rows(images) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
 
@@ -112,9 +117,10 @@ def analyse(
     dataset, scores = artifacts.read(dataset_path, "dataset"), inputs.scores(score_paths)
     first = next(iter(scores.values()))
     epoch = int(first["epoch"][-1])
-    validation = inputs.test_images(dataset, dataset_path)
-    samples = inputs.sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
-    train, validation, samples = map(halve, (inputs.images(dataset, first["sample"].values), validation, samples))
+    train = halved(dataset, first["sample"].values)
+    validation = halved(dataset, inputs.test_samples(dataset, dataset_path))
+    drawn = inputs.sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
+    samples = torch.cat([halve(part) for part in drawn])
     variables = _variables(_distances(train, validation), _distances(train, samples), scores)
     made_by = provenance.attributes(
         experiment,

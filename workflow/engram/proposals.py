@@ -11,11 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Proposal:
-    """N(mean, scale scale') for each of n images; `fell_back` (n,) marks those that got a simpler one than asked for."""
+    """N(mean, scale scale') for each of n images; `fell_back` (n,) marks a simpler one than was asked for."""
 
     mean: Tensor
     scale: Tensor
     fell_back: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "Proposal":
+        return Proposal(self.mean[rows], self.scale[rows], self.fell_back[rows])
 
     def sample(self, noise: Tensor) -> Tensor:
         """z (samples, n, latent_dim) from standard normal noise (n, samples, latent_dim)."""
@@ -28,7 +31,7 @@ class Proposal:
 
 
 def encoder_proposal(model, x: Tensor) -> Proposal:
-    """The approximate posterior q(z | x) of the model's encoder, as the paper used it; the prior where that is not finite."""
+    """The encoder's approximate posterior q(z | x), as the paper used it; the prior where that is not finite."""
     mean, log_variance = model.encode(x)
     deviation = torch.exp(0.5 * log_variance)
     usable = (mean.isfinite() & deviation.isfinite() & (deviation > 0)).all(-1)

@@ -61,13 +61,10 @@ def _section(experiment: Mapping[str, Any], evidence: Evidence) -> dict[str, Any
     estimators = evidence.scores.items()
     return {
         "name": experiment["name"],
-        "headline": [*_headline(evidence)],
+        "headline": [(name, _headline(found, evidence.dataset.attrs)) for name, found in estimators],
         "run": [*_run(experiment, evidence)],
         "work": [*_work(experiment)],
-        "tables": [
-            ("score", [(name, summarize(found)) for name, found in estimators]),
-            ("power", [(name, power(found)) for name, found in estimators]),
-        ],
+        "numbers": _side_by_side([summarize(found) | power(found) for found in evidence.scores.values()]),
         "figures": [_figure(name, path) for name, path in _in_order(experiment["figures"])],
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
         "scores_path": next(iter(experiment["scores"].values())),
@@ -75,16 +72,20 @@ def _section(experiment: Mapping[str, Any], evidence: Evidence) -> dict[str, Any
     }
 
 
-def _headline(evidence: Evidence) -> Iterator[str]:
-    for name, found in evidence.scores.items():
-        score, top = last(found), int(np.argmax(last(found)))
-        label = class_name(evidence.dataset.attrs, int(found["label"].values[top]))
-        image = f"image {found['sample'].values[top]}{f', class {label}' if label else ''}"
-        yield (
-            f"By the estimator {name}, {number_memorized(found):,} of {len(score):,} training images are memorized at "
-            f"a false discovery rate of 5 %. The median score is {np.median(score):.1f} nats, the 0.95 quantile "
-            f"{np.quantile(score, 0.95):.1f}; the highest, {score[top]:.1f} nats, is that of {image}."
-        )
+def _side_by_side(columns: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
+    """Rows of a table with one column per estimator."""
+    return [(heading, [column[heading] for column in columns]) for heading in columns[0]]
+
+
+def _headline(scores: xr.Dataset, dataset_attributes: Mapping[str, Any]) -> str:
+    score, top = last(scores), int(np.argmax(last(scores)))
+    label = class_name(dataset_attributes, int(scores["label"].values[top]))
+    image = f"image {scores['sample'].values[top]}{f', class {label}' if label else ''}"
+    return (
+        f"{number_memorized(scores):,} of {len(score):,} training images are memorized at a false discovery rate of "
+        f"5 %. The median score is {np.median(score):.1f} nats, the 0.95 quantile {np.quantile(score, 0.95):.1f}; the "
+        f"highest, {score[top]:.1f} nats, is that of {image}."
+    )
 
 
 def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -92,10 +93,8 @@ def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[st
     data, made_by = evidence.dataset, evidence.full.attrs
     shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
     train = int((data["split"].values == 0).sum())
-    yield (
-        "images",
-        f"{train:,} training and {data.sizes['sample'] - train:,} test images of {shape}; {data.attrs['source']}",
-    )
+    yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
+    yield "source", data.attrs["source"]
     models = sum(fold.sizes["model"] for fold in evidence.folds)
     yield "models", f"{models} in {len(evidence.folds)} repeats, and one trained on everything"
     for key, value in experiment["settings"].items():
@@ -103,8 +102,8 @@ def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[st
             yield key.replace("_", " "), _words(value)
     for name, settings in experiment["estimators"].items():
         yield f"estimator {name}", _words(settings)
-    device = f"{made_by.get('device', 'cpu')}, {made_by['threads']} threads a job"
-    yield "machine", device
+    threads = int(made_by["threads"])
+    yield "machine", f"{made_by['device']}, {threads} thread{'s' if threads > 1 else ''} a training"
     yield (
         "software",
         f"engram {made_by['engram_version']}, commit {made_by['git_commit']}, torch {made_by['torch_version']}",

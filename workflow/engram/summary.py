@@ -25,11 +25,12 @@ def summarize(scores: xr.Dataset) -> dict[str, str]:
 
 
 def power(scores: xr.Dataset) -> dict[str, str]:
-    """What this budget of models can tell, by heading: from the attributes of the scores."""
+    """What this budget of models can tell, by heading."""
     found = scores.attrs
-    return {
-        "split-half reliability": f"{found['split_half_reliability']:.2f}",
-        "median standard error": f"{np.median(last(scores, 'standard_error')):.1f} nats",
-        "smallest detectable score": f"{found['smallest_detectable_score']:.1f} nats",
-        "smallest possible p-value": f"{found['p_value_floor']:.2g}",
+    numbers = {
+        "split-half reliability": (found["split_half_reliability"], ".2f", ""),
+        "median standard error": (np.median(last(scores, "standard_error")), ".1f", " nats"),
+        "smallest detectable score": (found["smallest_detectable_score"], ".1f", " nats"),
+        "smallest possible p-value": (found["p_value_floor"], ".2g", ""),
     }
+    return {heading: f"{n:{form}}{unit}" if np.isfinite(n) else "-" for heading, (n, form, unit) in numbers.items()}

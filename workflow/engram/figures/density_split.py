@@ -24,12 +24,12 @@ def density_split(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.
         _shares(middle, here, edge)
         _examples(bottom, log_p_in, high, edge, lambda i, of=score: images(dataset, of["sample"].values[[i]])[0])
         top.set_title(name)
-        for axes in (top, middle):
-            axes.set_xlim(edge[0], edge[-1])
-        middle.set_xlabel("log p under models that saw the image, U (nats)")
+        top.sharex(middle)
+        top.tick_params(labelbottom=False)
+        middle.set(xlim=(edge[0], edge[-1]), xlabel="log p under models that saw the image, U (nats)")
     panels[0, 0].set_ylabel("density (1/nat)")
     panels[1, 0].set_ylabel("share that is\nhighly memorized")
-    panels[0, 0].legend(loc="upper left")
+    panels[0, 0].legend()
     for y, kind in ((0.5, "regular"), (1.56, "high")):
         panels[2, 0].text(-0.1, y, kind, ha="right", va="center", color=COLOUR[kind], fontsize=7.5)
     return drawn

@@ -28,6 +28,7 @@ def mode_collapse(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.
             last(score), 100 * found["share"], ".", markersize=2.5, alpha=0.6, color=colours[name], rasterized=True
         )
         correlation = intervals.read(found.sel(estimator=name), "spearman")
+        axes.set_yscale("symlog", linthresh=100 / found.sizes["generated"])  # the share of a single sample
         axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation {correlation.text()}")
     panels[0].set_ylabel("share of samples nearest\nto the image (%)")
     crowded = np.argsort(-found["share"].values, kind="stable")[:CROWDED]

@@ -22,7 +22,7 @@ def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
     rows = [(name, name, False) for name in scores]
     imitated = "published" if "published" in scores else next(iter(scores))
     rows.append(("rho as published", imitated, True))
-    drawn = figure(2.2 * len(rows))
+    drawn = figure(2.3 * len(rows))
     panels = drawn.subplots(len(rows), 2, squeeze=False, width_ratios=(3, 2))
     colours = estimator_colours(scores)
     for (left, right), (title, name, as_published) in zip(panels, rows, strict=True):
@@ -32,8 +32,6 @@ def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
         correlation = intervals.read(found.sel(estimator=name), f"spearman{suffix}")
         left.set_title(f"{title}: rank correlation {correlation.text()}", loc="left")
         _histograms(right, rho, highly_memorized(score, as_published), "M > 0.95 nats" if as_published else "M > q95")
-    panels[-1, 0].set_xlabel("memorization score M (nats)")
-    panels[-1, 1].set_xlabel("distance ratio rho")
     return drawn
 
 
@@ -45,15 +43,16 @@ def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> N
     errors = np.abs(means[:, 1:].T - means[:, 0])
     axes.errorbar(middle, means[:, 0], errors, fmt="o", markersize=3, color=colour, ecolor="0.6", elinewidth=0.9)
     axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
-    axes.set_ylabel("mean of rho")
+    axes.set(xlabel="memorization score M (nats)", ylabel="mean of rho")
 
 
 def _histograms(axes: Axes, rho: np.ndarray, high: np.ndarray, rule: str) -> None:
     finite = np.isfinite(rho)
-    edges = np.linspace(*np.quantile(rho[finite], [0.005, 0.995]), 41)
+    bins = int(np.clip(2 * np.sqrt(min(high.sum(), (~high).sum())), 8, 40))
+    edges = np.linspace(*np.quantile(rho[finite], [0.005, 0.995]), bins + 1)
     for kind, members, title in (("regular", ~high & finite, "regular"), ("high", high & finite, rule)):
         label = f"{title}: {members.sum()}"
         density(axes, rho[members], edges, COLOUR[kind], label)
     axes.axvline(1, color="black", linewidth=0.7, linestyle=":")
-    axes.set_ylabel("density")
+    axes.set(xlabel="distance ratio rho", ylabel="density")
     axes.legend()

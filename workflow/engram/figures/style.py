@@ -1,5 +1,6 @@
 """Look of all figures: sizes, saving, one colour for one thing (Okabe & Ito's palette, for colour-blind readers)."""
 
+import logging
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -18,7 +19,7 @@ COLOUR = {
     "regular": "#56B4E9",
     "null": "#666666",
 }
-OTHER_ESTIMATORS = ("#000000", "#56B4E9", "#F0E442", "#009E73")
+OTHER_ESTIMATORS = ("#000000", "#009E73", "#D55E00", "#56B4E9")
 WIDTH = 7.2  # inches, the text width of a page
 CAPTION_HEIGHT = 0.55  # of a tile's width
 
@@ -34,7 +35,6 @@ styled = matplotlib.rc_context(
         "legend.fontsize": 7.5,
         "lines.linewidth": 1.4,
         "pdf.fonttype": 42,
-        "savefig.dpi": 200,
     }
 )
 
@@ -52,8 +52,9 @@ def estimator_colours(estimators) -> dict[str, str]:
 
 def save(drawn: Figure, pdf: str | Path, png: str | Path) -> None:
     """Write a figure as PDF and PNG, the same bytes for the same figure."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells the log of every glyph
     with matplotlib.rc_context({"pdf.fonttype": 42}):
-        drawn.savefig(pdf, metadata={"CreationDate": None})
+        drawn.savefig(pdf, dpi=200, metadata={"CreationDate": None})
         drawn.savefig(png, dpi=200, metadata={"Software": None})
 
 
