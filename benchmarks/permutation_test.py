@@ -10,6 +10,7 @@ import resource
 import time
 
 import numpy as np
+
 from engram.membership import design
 from engram.permutation import permutation_test
 

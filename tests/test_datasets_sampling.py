@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from engram.datasets import sampling
 from engram.datasets.image_set import from_source
 from engram.errors import UserError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def labelled(labels, split=None):

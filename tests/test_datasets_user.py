@@ -3,9 +3,10 @@
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
+
 from engram import datasets
 from engram.errors import UserError
-from PIL import Image
 
 
 @pytest.fixture(autouse=True)

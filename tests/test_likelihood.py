@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from latent_models import GaussianVAE, LinearVAE, log_px_by_quadrature, small_digits, trained_on_digits
 from scipy.stats import genpareto
 
 from engram.errors import UserError
 from engram.importance import generalized_pareto_shape, pareto_k, summarize
 from engram.likelihood import CHUNK, estimate, estimate_to_precision
 from engram.observations import draw
+from latent_models import GaussianVAE, LinearVAE, log_px_by_quadrature, small_digits, trained_on_digits
 
 LOG_256 = math.log(256)
 
@@ -78,7 +78,9 @@ def test_gaussian_pixels_with_a_variance_each_agree_with_quadrature():
     model = GaussianVAE()
     z = torch.randn(100, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mean, log_variance = model.decode(z).unbind(-1)
-    x = mean + torch.exp(0.5 * log_variance.clamp(min=-2)) * torch.randn(100, 12, generator=torch.Generator().manual_seed(1))
+    x = mean + torch.exp(0.5 * log_variance.clamp(min=-2)) * torch.randn(
+        100, 12, generator=torch.Generator().manual_seed(1)
+    )
     found = estimate(model, x, samples=256)
     error = found.log_px - log_px_by_quadrature(model, x, reach=8, points=4001)
     assert abs(error.mean()) <= 0.02
@@ -193,7 +195,9 @@ def test_a_model_without_information_keeps_its_encoder_and_says_so(model, digits
     torch.testing.assert_close(found.log_px, estimate(model, digits[:10], "encoder").log_px)
 
 
-@pytest.mark.parametrize("wrong", [{"proposal": "oracle"}, {"samples": 0}, {"newton_steps": 0}, {"proposal_scale": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"proposal": "oracle"}, {"samples": 0}, {"newton_steps": 0}, {"proposal_scale": 0.0}]
+)
 def test_a_setting_out_of_range_is_named(model, digits, wrong):
     with pytest.raises(UserError, match=str(next(iter(wrong.values())))):
         estimate(model, digits[:1], **wrong)
@@ -208,7 +212,9 @@ class UniformPixels(torch.nn.Module):
     observation = "logit"
 
     def log_prob(self, x):
-        return (torch.nn.functional.logsigmoid(x) + torch.nn.functional.logsigmoid(-x) - math.log(0.9)).flatten(1).sum(1)
+        return (
+            (torch.nn.functional.logsigmoid(x) + torch.nn.functional.logsigmoid(-x) - math.log(0.9)).flatten(1).sum(1)
+        )
 
 
 def test_the_uniform_density_gives_every_8_bit_image_its_share():

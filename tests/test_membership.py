@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from engram.artifacts import read, write
 from engram.errors import UserError
 from engram.membership import design, models_of, repeat_name

@@ -1,15 +1,13 @@
 """Proposals against posteriors known in closed form, or found by scipy."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
-from latent_models import GaussianVAE, LinearVAE, small_digits, trained_on_digits
 from scipy.optimize import minimize
 
-from engram.laplace import curvature, laplace_proposal, log_joint, newton_step
+from engram.laplace import curvature, find_mode, fit_normal, laplace_proposal, log_joint
 from engram.proposals import Proposal, encoder_proposal
+from latent_models import GaussianVAE, LinearVAE, small_digits, trained_on_digits
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +20,35 @@ def model(digits):
     return trained_on_digits(digits, latent_dim=4).eval().requires_grad_(False)
 
 
-def test_log_prior_ratio_is_that_of_the_two_normal_densities():
+def normal(mean, scale):
+    return torch.distributions.MultivariateNormal(mean, scale @ scale.mT)
+
+
+@pytest.mark.parametrize(("samples", "share"), [(7, 0), (8, 1 / 8), (20, 2 / 20)])
+def test_the_ratio_of_densities_is_that_of_the_prior_and_the_mixture(samples, share):
     rng = torch.Generator().manual_seed(0)
+    mean = torch.randn(5, 3, generator=rng, dtype=torch.float64)
     scale = torch.randn(5, 3, 3, generator=rng, dtype=torch.float64).triu() + 2 * torch.eye(3)
-    proposal = Proposal(torch.randn(5, 3, generator=rng, dtype=torch.float64), scale, torch.zeros(5, dtype=torch.bool))
-    noise = torch.randn(5, 7, 3, generator=rng, dtype=torch.float64)
-    z = proposal.sample(noise)
-    q = torch.distributions.MultivariateNormal(proposal.mean, scale @ scale.mT)
-    prior = torch.distributions.MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
-    torch.testing.assert_close(proposal.log_prior_ratio(z, noise), prior.log_prob(z) - q.log_prob(z))
+    tail = torch.tensor([1.0, 2, 3, 1, 5], dtype=torch.float64)
+    noise = torch.randn(5, samples, 3, generator=rng, dtype=torch.float64)
+    z, log_ratio = Proposal(mean, scale, tail, torch.zeros(5, dtype=torch.bool)).draw(noise)
+    densities = [normal(mean, s).log_prob(z).exp() for s in (scale, tail[:, None, None] * scale)]
+    prior = normal(torch.zeros(3).double(), torch.eye(3).double()).log_prob(z)
+    torch.testing.assert_close(log_ratio, prior - torch.log((1 - share) * densities[0] + share * densities[1]))
+
+
+def test_one_sample_in_eight_is_drawn_from_the_tail():
+    tail = torch.full((1,), 100.0)
+    z, _ = Proposal(torch.zeros(1, 2), torch.eye(2)[None], tail, torch.zeros(1).bool()).draw(torch.ones(1, 20, 2))
+    assert (z[:, 0, 0] == 100).nonzero().flatten().tolist() == [7, 15]
+
+
+def test_proposal_means_and_covariances_are_those_of_their_samples():
+    scale = torch.tensor([[[2.0, 1.0], [0.0, 0.5]]])
+    proposal = Proposal(torch.tensor([[1.0, -1.0]]), scale, torch.ones(1), torch.zeros(1).bool())
+    z, _ = proposal.draw(torch.randn(1, 100_000, 2, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(z[:, 0].mean(0), proposal.mean[0], rtol=0, atol=0.03)
+    torch.testing.assert_close(z[:, 0].T.cov(), scale[0] @ scale[0].T, rtol=0.03, atol=0.03)
 
 
 def test_in_a_linear_model_the_laplace_proposal_is_the_posterior_wherever_the_encoder_starts():
@@ -79,11 +97,10 @@ def test_curvature_weighs_means_and_log_variances_by_their_information():
 
 def test_newton_finds_modes_as_high_as_those_of_scipy(model, digits):
     x = digits[:12]
-    mode, heights = encoder_proposal(model, x).mean, []
-    for _ in range(8):
-        mode = newton_step(model, x, mode, torch.linalg.cholesky(curvature(model, mode)))
-        heights.append(log_joint(model, x, mode))
-    assert all((after >= before).all() for before, after in pairwise(heights))
+    start = encoder_proposal(model, x).mean
+    heights = [log_joint(model, x, find_mode(model, x, start, steps)[0]) for steps in (1, 3, 9)]
+    assert (log_joint(model, x, start) <= heights[0]).all()
+    assert log_joint(model, x, start).mean() < heights[0].mean() < heights[1].mean() < heights[2].mean()
     best = [scipy_mode(model, one, encoder_proposal(model, one).mean[0]) for one in x.split(1)]
     assert (torch.tensor(best) - heights[-1]).mean() < 0.1
 
@@ -104,26 +121,49 @@ def test_a_proposal_does_not_depend_on_the_other_images_of_its_batch(model, digi
     torch.testing.assert_close(together.scale[4:5], alone.scale, rtol=1e-3, atol=1e-4)
 
 
-def test_centring_moves_the_mean_from_the_mode_to_the_middle_of_a_skewed_posterior():
-    class Skewed(LinearVAE):
-        """z >= 0 side falls off slowly, z < 0 fast: log p(x | z) = -exp(-3 z), prior N(0, 1)."""
+class Skewed(LinearVAE):
+    """p(x | z) = exp(-exp(-3 z)): the posterior of z falls off fast below and slowly above."""
 
-        def decode(self, z):
-            return -1.5 * z
+    def __init__(self):
+        super().__init__(pixels=1, latent_dim=1)
+        self.double()
 
-        def log_prob_given_latent(self, x, z):
-            return -torch.exp(2 * self.decode(z)).sum(-1)
+    def decode(self, z):
+        return -3 * z
 
-        def information(self, parameters):
-            return 4 * torch.exp(2 * parameters)
+    def log_prob_given_latent(self, x, z):
+        return -torch.exp(self.decode(z)).sum(-1)
 
-    model = Skewed(pixels=1, latent_dim=1).double()
-    x = torch.zeros(1, 1, dtype=torch.float64)
-    z = np.linspace(-8, 8, 40001)
-    posterior = np.exp(-np.exp(-3 * z) - z**2 / 2)
-    mode, middle = z[posterior.argmax()], (z * posterior).sum() / posterior.sum()
-    mean = laplace_proposal(model, x, 8, 1.0).mean.item()
-    assert abs(mean - middle) < 0.5 * abs(mode - middle)
+    def information(self, parameters):
+        return torch.exp(parameters)
+
+
+def test_the_fitted_normal_has_a_higher_elbo_and_steadier_weights_than_laplaces():
+    model, x = Skewed(), torch.zeros(1, 1, dtype=torch.float64)
+    mode, laplace_scale = find_mode(model, x, torch.zeros(1, 1).double(), 10)
+    fitted = fit_normal(model, x, mode, laplace_scale)
+    nodes, shares = (torch.from_numpy(values) for values in np.polynomial.hermite_e.hermegauss(60))
+    shares = shares / shares.sum()
+
+    def elbo_and_second_moment(mean, scale):
+        log_weights = (
+            log_joint(model, x, mean + scale[0] * nodes[:, None, None])[:, 0] + 0.5 * nodes**2 + scale.log()[0, 0]
+        )
+        weights = (log_weights - (shares * log_weights.exp()).sum().log()).exp()
+        return (shares * log_weights).sum(), (shares * weights**2).sum()
+
+    before, after = elbo_and_second_moment(mode, laplace_scale), elbo_and_second_moment(*fitted)
+    assert after[0] > before[0] + 0.05
+    assert after[1] - 1 < 0.5 * (before[1] - 1)
+
+
+def test_in_a_linear_model_there_is_nothing_to_fit():
+    model = LinearVAE(pixels=20, latent_dim=4).double()
+    x = model.draw(3)
+    mode, scale = find_mode(model, x, torch.zeros(3, 4).double(), 1)
+    fitted_mean, fitted_scale = fit_normal(model, x, mode, scale)
+    torch.testing.assert_close(fitted_mean, mode)
+    torch.testing.assert_close(fitted_scale, scale)
 
 
 def test_the_prior_stands_in_for_an_encoder_that_is_not_finite(model, digits):

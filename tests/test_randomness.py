@@ -36,7 +36,7 @@ def test_image_draws_follow_their_distributions():
     normals = image_normals(np.arange(100), (200,), 5, "n").numpy().ravel()
     assert stats.kstest(uniforms, "uniform").pvalue > 0.001
     assert stats.kstest(normals, "norm").pvalue > 0.001
-    assert 0 <= uniforms.min() and uniforms.max() < 1
+    assert uniforms.min() >= 0 and uniforms.max() < 1
 
 
 def test_torch_generators_are_named_too():

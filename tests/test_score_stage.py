@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+
 from engram import artifacts, provenance, score_stage
 from engram.artifacts import variable
 from engram.errors import UserError

@@ -3,12 +3,13 @@
 import itertools
 
 import numpy as np
-import oracles
 import pytest
+from scipy.special import logsumexp
+
+import oracles
 from engram.errors import UserError
 from engram.membership import design
 from engram.scores import STATISTICS, log_mean_exp, memorization_scores
-from scipy.special import logsumexp
 
 
 def k_fold(n, folds=10, repeats=10, name="k_fold"):

@@ -126,7 +126,9 @@ def test_fingerprints_tell_settings_and_data_apart():
 
 def test_a_second_training_of_the_same_models_says_who_holds_them_and_stops(tmp_path):
     with StateFolder(tmp_path, "f").locked():
-        other = "from engram.training_state import StateFolder\nwith StateFolder(r'%s', 'f').locked(): pass" % tmp_path
+        other = (
+            f"from engram.training_state import StateFolder\nwith StateFolder({str(tmp_path)!r}, 'f').locked(): pass"
+        )
         second = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
     assert second.returncode != 0
     assert f"process {os.getpid()}" in second.stderr and "is still training these models" in second.stderr
@@ -135,7 +137,9 @@ def test_a_second_training_of_the_same_models_says_who_holds_them_and_stops(tmp_
 
 
 def test_a_rate_far_too_high_ends_with_the_model_and_the_key_to_change(images, tmp_path):
-    with pytest.raises(UserError, match=r"e, repeat-00, fold \d diverged in epoch \d.*lower experiments.e.training.learning_rate"):
+    with pytest.raises(
+        UserError, match=r"e, repeat-00, fold \d diverged in epoch \d.*lower experiments.e.training.learning_rate"
+    ):
         run(plan(learning_rate=1e6), images, tmp_path)
 
 

@@ -1,8 +1,10 @@
 """Standard errors and what is said of the budget, against simulation and textbook formulas."""
 
 import numpy as np
-import oracles
 import pytest
+from scipy.stats import norm, spearmanr, t
+
+import oracles
 from engram.membership import design
 from engram.scores import STATISTICS, memorization_scores
 from engram.uncertainty import (
@@ -11,7 +13,6 @@ from engram.uncertainty import (
     split_half_reliability,
     standard_error_by_repeats,
 )
-from scipy.stats import norm, spearmanr, t
 
 
 def k_fold(n, folds=10, repeats=10):

@@ -25,9 +25,13 @@ AXES = {
 }
 
 
-def variable(dims: tuple[str, ...], values: Any, units: str, long_name: str) -> tuple:
-    """One variable as xarray takes it: axis names, array, attributes."""
-    return dims, np.asarray(values), {"units": units, "long_name": long_name}
+def variable(dims: tuple[str, ...], values: Any, units: str, long_name: str, may_be_undefined: bool = False) -> tuple:
+    """One variable as xarray takes it: axis names, array, attributes.
+
+    `may_be_undefined` says that NaN or infinity has a meaning in it; elsewhere `read` refuses them.
+    """
+    attributes = {"units": units, "long_name": long_name}
+    return dims, np.asarray(values), attributes | ({"may_be_undefined": 1} if may_be_undefined else {})
 
 
 def write(path: str | Path, kind: str, variables: Mapping[str, tuple], attributes: Mapping[str, Any]) -> None:
@@ -79,7 +83,9 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
             found = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
             if found != (kind, FORMAT_VERSION):
-                raise UserError(f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {rebuild}")
+                raise UserError(
+                    f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {rebuild}"
+                )
             dataset = dataset if variables is None else dataset[variables]
             dataset = dataset.sel(selection).load()
     except UserError:

@@ -65,7 +65,13 @@ def _explain_unknown_key(error: ValidationError, key: str) -> str:
 
 
 def _a(kind: str | list[str]) -> str:
-    words = {"integer": "a whole number", "number": "a number", "string": "a text", "array": "a list", "object": "a mapping"}
+    words = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "a text",
+        "array": "a list",
+        "object": "a mapping",
+    }
     return " or ".join(words.get(k, k) for k in ([kind] if isinstance(kind, str) else kind))
 
 
@@ -87,7 +93,9 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
     ]
     root = config.get("data_root")
     if root is not None and not Path(root).is_dir():
-        problems.append(f"data_root: folder {root!r} does not exist; give a folder with data sets as published, or null")
+        problems.append(
+            f"data_root: folder {root!r} does not exist; give a folder with data sets as published, or null"
+        )
     known = [*datasets.known(), *(config.get("datasets") or {})]
     for name, definition in (config.get("datasets") or {}).items():
         source = definition.get("subset_of")
@@ -103,7 +111,9 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
 def _in_experiment(experiment: dict[str, Any], known: list[str], estimators: dict[str, Any]) -> list[str]:
     problems = []
     if experiment["dataset"] not in known:
-        problems.append(f"dataset is {experiment['dataset']!r}, which is unknown; {_choose(experiment['dataset'], known)}")
+        problems.append(
+            f"dataset is {experiment['dataset']!r}, which is unknown; {_choose(experiment['dataset'], known)}"
+        )
     for estimator in experiment["estimators"]:
         if estimator not in estimators:
             problems.append(f"estimators names {estimator!r}, which is not defined; {_choose(estimator, estimators)}")

@@ -62,7 +62,9 @@ def evaluate(
 
 
 def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, stream, device, result) -> None:
-    settings = {key: estimator[key] for key in ("proposal", "samples", "newton_steps", "proposal_scale") if key in estimator}
+    settings = {
+        key: estimator[key] for key in ("proposal", "samples", "newton_steps", "proposal_scale") if key in estimator
+    }
     fixed = estimator["observation"] == "fixed"
     grey = torch.from_numpy(images).to(device)
     x = noise = None

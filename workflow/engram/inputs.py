@@ -1,15 +1,13 @@
-"""What analyses and figures read: scores by estimator, the images they speak of, and samples of the full model."""
+"""What analyses and figures read: scores by estimator and the images they speak of."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
 
 from engram import artifacts
 from engram.errors import UserError
-from engram.randomness import torch_generator
 
 TEST = 1  # value of the variable `split`
 AT_ONCE = 4096  # images, so that memory stays bounded
@@ -43,15 +41,6 @@ def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
     if not len(test):
         raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
     return test
-
-
-def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> Iterator[torch.Tensor]:
-    """`n` mean images of a model from one named stream, in parts (at most 4096, channels, height, width) in [0, 1]."""
-    generator = torch_generator("cpu", seed, "sample", *names)
-    for start in range(0, n, AT_ONCE):
-        with torch.no_grad():
-            part = model.sample(min(AT_ONCE, n - start), generator=generator)
-        yield part
 
 
 def null_quantile(scores: xr.Dataset, level: float) -> float | None:

@@ -71,15 +71,9 @@ def variables(
     parts = {name: "", f"{name}_low": ", lower end of 95 % interval", f"{name}_high": ", upper end of 95 % interval"}
     found = np.asarray(values, dtype=float)
     return {
-        key: may_be_undefined(variable(axes, found[..., i], "1", long_name + ending))
+        key: variable(axes, found[..., i], "1", long_name + ending, may_be_undefined=True)
         for i, (key, ending) in enumerate(parts.items())
     }
-
-
-def may_be_undefined(described: tuple) -> tuple:
-    """An artifact variable in which NaN or infinity has a meaning."""
-    axes, values, attributes = described
-    return axes, values, attributes | {"may_be_undefined": 1}
 
 
 def read(dataset: xr.Dataset, name: str) -> Interval:

@@ -114,11 +114,9 @@ def log_weights(model: nn.Module, x: Tensor, proposal: Proposal, noise: Tensor) 
 
     Minus infinity where the model gives no density, or none that is a number.
     """
-    parts = []
-    for normals in noise.split(max(1, CHUNK // x.numel()), dim=1):
-        z = proposal.sample(normals)
-        parts.append(model.log_prob_given_latent(x, z) + proposal.log_prior_ratio(z, normals))
-    weights = torch.cat(parts).T
+    z, log_ratio = proposal.draw(noise)
+    parts = [model.log_prob_given_latent(x, some) for some in z.split(max(1, CHUNK // x.numel()))]
+    weights = (torch.cat(parts) + log_ratio).T
     return torch.where(weights.isfinite(), weights, -torch.inf)
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 from engram import artifacts, inputs, intervals, provenance
 from engram.artifacts import variable
 from engram.neighbors import halve, halved, nearest
+from engram.samples import sample
 from engram.trained import load_model
 
 SAMPLES_PER_IMAGE, MOST_SAMPLES = 10, 100_000
@@ -62,7 +63,7 @@ def analyse(
     train = halved(dataset, first["sample"].values)
     test = halved(dataset, inputs.test_samples(dataset, dataset_path))
     number = min(SAMPLES_PER_IMAGE * len(train), MOST_SAMPLES)
-    drawn = inputs.sample(load_model(models_path, epoch), number, seed, "mode_collapse", experiment)
+    drawn = sample(load_model(models_path, epoch), number, seed, "mode_collapse", experiment)
     samples = torch.cat([halve(part) for part in drawn])
     of_sample, of_test = nearest(samples, train)[0], nearest(test, train)[0]
     made_by = provenance.attributes(

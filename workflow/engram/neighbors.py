@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from engram import artifacts, inputs, intervals, provenance
 from engram.artifacts import variable
-from engram.intervals import may_be_undefined
+from engram.samples import sample
 from engram.trained import load_model
 
 BLOCK = 2048, 8192  # rows of x and of y whose distances are held at once: 64 MiB
@@ -119,7 +119,7 @@ def analyse(
     epoch = int(first["epoch"][-1])
     train = halved(dataset, first["sample"].values)
     validation = halved(dataset, inputs.test_samples(dataset, dataset_path))
-    drawn = inputs.sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
+    drawn = sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
     samples = torch.cat([halve(part) for part in drawn])
     variables = _variables(_distances(train, validation), _distances(train, samples), scores)
     made_by = provenance.attributes(
@@ -141,8 +141,10 @@ def _variables(to_validation: tuple, to_samples: tuple, scores: Mapping[str, xr.
     return {
         "sample": next(iter(scores.values()))["sample"].variable,
         "estimator": variable(("estimator",), list(scores), "1", "estimator of the memorization score"),
-        "rho": may_be_undefined(variable(("sample",), rho, "1", meaning)),
-        "rho_as_published": may_be_undefined(variable(("sample",), rho_as_published, "1", f"{meaning}, {wrong_row}")),
+        "rho": variable(("sample",), rho, "1", meaning, may_be_undefined=True),
+        "rho_as_published": variable(
+            ("sample",), rho_as_published, "1", f"{meaning}, {wrong_row}", may_be_undefined=True
+        ),
         "distance_to_validation": variable(("sample",), to_validation[0], "1", f"{nearest_of} held-out image"),
         "distance_to_samples": variable(("sample",), to_samples[0], "1", f"{nearest_of} sample of the model"),
         **_correlations("spearman", "rho", rho, score),

@@ -1,6 +1,9 @@
-"""Where importance samples of z come from: a normal distribution per image.
+"""Where importance samples of z come from: a normal distribution per image, some of the samples wider.
 
-A proposal draws z = mean + scale @ noise with a triangular scale (n, latent_dim, latent_dim), noise standard normal.
+A proposal draws z = mean + scale @ u with a triangular scale (n, latent_dim, latent_dim). u is standard normal, but for
+one sample in eight, which is `tail` times as wide: without these, a tail heavier than the normal's is missed by most
+runs, and by their error bars too. The weights are those of the mixture, so no sample's weight is large because a tail
+was expected.
 """
 
 from dataclasses import dataclass
@@ -8,26 +11,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+EVERY = 8  # of so many samples the last is drawn from the tail
+
 
 @dataclass(frozen=True)
 class Proposal:
-    """N(mean, scale scale') for each of n images; `fell_back` (n,) marks a simpler one than was asked for."""
+    """Proposals for n images: mean (n, latent_dim), scale (n, latent_dim, latent_dim), tail (n,), 1 for a plain normal.
+
+    `fell_back` (n,) marks the images that got a simpler proposal than was asked for.
+    """
 
     mean: Tensor
     scale: Tensor
+    tail: Tensor
     fell_back: Tensor
 
     def __getitem__(self, rows: Tensor) -> "Proposal":
-        return Proposal(self.mean[rows], self.scale[rows], self.fell_back[rows])
+        return Proposal(self.mean[rows], self.scale[rows], self.tail[rows], self.fell_back[rows])
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """z (samples, n, latent_dim) from standard normal noise (n, samples, latent_dim)."""
-        return self.mean + (noise @ self.scale.mT).transpose(0, 1)
+    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z (samples, n, latent_dim) and log p(z) - log q(z), (samples, n); the prior p(z) is N(0, I).
 
-    def log_prior_ratio(self, z: Tensor, noise: Tensor) -> Tensor:
-        """log p(z) - log q(z) in nats, (samples, n), of z = sample(noise) and the prior p = N(0, I)."""
+        `noise` is standard normal, (n, samples, latent_dim).
+        """
+        samples, latent_dim = noise.shape[1:]
+        from_tail = torch.arange(samples, device=noise.device) % EVERY == EVERY - 1
+        u = noise * torch.where(from_tail, self.tail[:, None], 1).unsqueeze(-1)
+        z = self.mean + (u @ self.scale.mT).transpose(0, 1)
+        share, tail, square = from_tail.double().mean(), self.tail[:, None], (u**2).sum(-1)
+        within = torch.log1p(-share) - 0.5 * square
+        beyond = torch.log(share) - 0.5 * square / tail**2 - latent_dim * tail.log()
         log_determinant = self.scale.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
-        return 0.5 * (noise**2).sum(-1).T - 0.5 * (z**2).sum(-1) + log_determinant
+        return z, log_determinant - 0.5 * (z**2).sum(-1) - torch.logaddexp(within, beyond).T
 
 
 def encoder_proposal(model, x: Tensor) -> Proposal:
@@ -37,4 +52,4 @@ def encoder_proposal(model, x: Tensor) -> Proposal:
     usable = (mean.isfinite() & deviation.isfinite() & (deviation > 0)).all(-1)
     mean = torch.where(usable[:, None], mean, 0)
     deviation = torch.where(usable[:, None], deviation, 1)
-    return Proposal(mean, torch.diag_embed(deviation), ~usable)
+    return Proposal(mean, torch.diag_embed(deviation), torch.ones_like(mean[:, 0]), ~usable)

@@ -2,8 +2,10 @@
 
 import ast
 import hashlib
+import importlib.metadata
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +64,20 @@ def _essence(path: Path) -> str:
 def attributes(experiment: str, seed: int, values: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Attributes that every artifact carries beside its format version and kind.
 
-    `values` are the settings that made the artifact (stored as JSON); `more` adds dataset_sha256, wall_seconds and the like.
+    `values` are the settings that made the artifact (stored as JSON); `more` adds dataset_sha256, wall_seconds and the like,
+    and the device where it is not the CPU. A stage that uses no torch is not made to import it.
     """
-    import torch
-
+    torch = sys.modules.get("torch")
     return {
         "experiment": experiment,
         "seed": seed,
         "values": json.dumps(values, sort_keys=True),
         "engram_version": engram.__version__,
         "git_commit": _git_commit(),
-        "torch_version": str(torch.__version__),
-        "cuda_version": torch.version.cuda or "none",
-        "threads": torch.get_num_threads(),
+        "torch_version": importlib.metadata.version("torch"),
+        "cuda_version": (torch.version.cuda or "none") if torch else "not used",
+        "threads": torch.get_num_threads() if torch else 1,
+        "device": "cpu",
         **more,
     }
 

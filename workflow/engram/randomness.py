@@ -4,10 +4,15 @@ Every random stream of engram is named, for example (42, "training", "quickstart
 trained alone, resumed after a kill, or trained beside others sees the same numbers.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Name = str | int
 
@@ -29,11 +34,15 @@ def generator(root: int, *names: Name) -> np.random.Generator:
 
 def torch_generator(device: torch.device | str, root: int, *names: Name) -> torch.Generator:
     """A torch generator on `device` for one named stream. CPU and GPU streams of one name differ."""
+    import torch  # here, because stages that need no torch draw numbers too, and its import costs them seconds
+
     seed = int(seed_sequence(root, *names).generate_state(1, np.uint64)[0])
     return torch.Generator(device=device).manual_seed(seed)
 
 
 def _per_image(images: np.ndarray, shape: tuple[int, ...], fill, root: int, names: tuple[Name, ...]) -> torch.Tensor:
+    import torch
+
     key = seed_sequence(root, *names).generate_state(2, np.uint64)
     out = np.empty((len(images), *shape), dtype=np.float32)
     for row, image in zip(out, images, strict=True):

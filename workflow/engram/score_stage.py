@@ -85,13 +85,12 @@ def compute(
     }
     for name in by_epoch[0]:
         values = np.array([scores[name] for scores in by_epoch])
-        variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name])
+        variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name], name == "standard_error")
     test = permutation_test(log_px, comparison.is_in, comparison.repeat, permutations, seed)
     q_value = false_discovery_control(test.p_value)
     variables["p_value"] = variable(("sample",), test.p_value, "1", LONG_NAME["p_value"])
     variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"])
     variables |= _null(log_px, comparison, statistic, seed) | _by_repeats(log_px, comparison, statistic, seed)
-    variables["standard_error"][2]["may_be_undefined"] = 1
     return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
 
 

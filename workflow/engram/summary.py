@@ -21,7 +21,7 @@ def summarize(scores: xr.Dataset) -> dict[str, str]:
     numbers |= {f"null {heading}": null_quantile(scores, level) for heading, level in levels.items()}
     text = {heading: "-" if value is None else f"{value:.1f}" for heading, value in numbers.items()}
     text |= {"min, max": f"{score.min():.0f}, {score.max():.0f}", "M < 0": f"{100 * np.mean(score < 0):.0f} %"}
-    return text | {"memorized, FDR 5 %": f"{number_memorized(scores)} of {len(score)}"}
+    return text | {"memorized, FDR 5 %": f"{number_memorized(scores):,} of {len(score):,}"}
 
 
 def power(scores: xr.Dataset) -> dict[str, str]:

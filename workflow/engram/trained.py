@@ -34,18 +34,12 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
         "epoch_trained": variable(("epoch_trained",), trained_epochs, "1", "every epoch of training"),
         "fold": variable(("model",), plan.folds, "1", "fold held out from the model; -1 for the full model"),
         "loss_train": variable(("epoch_trained", "model"), training.losses.train, "nats", f"{LOSS} training images"),
-        "loss_held_out": _undefined_allowed(
-            variable(("epoch_trained", "model"), training.losses.held_out, "nats", f"{LOSS} images the model never saw")
+        "loss_held_out": variable(
+            ("epoch_trained", "model"), training.losses.held_out, "nats", f"{LOSS} images the model never saw", True
         ),
     }
     model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
     artifacts.write(path, "models", variables, attributes | model)
-
-
-def _undefined_allowed(values: tuple) -> tuple:
-    """Mark a variable in which NaN has a meaning: there is no such image."""
-    dims, array, attributes = values
-    return dims, array, attributes | {"may_be_undefined": 1}
 
 
 def load_model(path: str | Path, epoch: int, index: int = 0) -> torch.nn.Module:

@@ -104,7 +104,9 @@ class Training:
                 while self.block * STEPS_PER_BLOCK * plan.batch_size < max(map(len, orders)):
                     before = self._images_in_blocks(self.block)
                     loss = self._advance(orders)
-                    progress.update(self._images_in_blocks(self.block) - before, epoch=self.epoch + 1, loss=f"{loss:.2f}")
+                    progress.update(
+                        self._images_in_blocks(self.block) - before, epoch=self.epoch + 1, loss=f"{loss:.2f}"
+                    )
                     self.seconds = time.monotonic() - started
                     if time.monotonic() - saved > SAVE_EVERY:
                         self._save(folder)
@@ -190,7 +192,9 @@ class Training:
     def _require_finite(self, loss: Tensor, positions: range) -> None:
         for position, value in zip(positions, loss.tolist(), strict=True):
             if not np.isfinite(value):
-                raise UserError(f"{self._who(position)} diverged in epoch {self.epoch + 1}: its loss is {value}; {self._mend()}")
+                raise UserError(
+                    f"{self._who(position)} diverged in epoch {self.epoch + 1}: its loss is {value}; {self._mend()}"
+                )
 
     def _require_progress(self) -> None:
         now, first = self.losses.train[self.epoch], self.losses.train[0]

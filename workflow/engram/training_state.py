@@ -46,7 +46,9 @@ class StateFolder:
             except BlockingIOError:
                 lock.seek(0)
                 holder = lock.read().strip() or "another process"
-                raise UserError(f"{self.path}: {holder} is still training these models; wait for it or stop it") from None
+                raise UserError(
+                    f"{self.path}: {holder} is still training these models; wait for it or stop it"
+                ) from None
             lock.truncate(0)
             lock.write(f"process {os.getpid()} on {os.uname().nodename}")
             lock.flush()
@@ -75,7 +77,9 @@ class StateFolder:
             log.warning("%s: is damaged (%s); training starts again without it", self._file(name), error)
             return None
         if state.pop("fingerprint") != self.fingerprint:
-            log.warning("%s: belongs to other settings, data or code; training starts again without it", self._file(name))
+            log.warning(
+                "%s: belongs to other settings, data or code; training starts again without it", self._file(name)
+            )
             return None
         return state
 

@@ -38,7 +38,9 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
     )
     variables = {n: variable(("model", "draw", "sample"), getattr(result, n), *MEANING[n]) for n in MEANING}
     variables |= {
-        "repeat": variable(("model",), [repeat] * len(folds), "1", "repeat the model belongs to; -1 for the full model"),
+        "repeat": variable(
+            ("model",), [repeat] * len(folds), "1", "repeat the model belongs to; -1 for the full model"
+        ),
         "fold": variable(("model",), folds, "1", "fold held out from the model; -1 for the full model"),
         "split": variable(("sample",), data.split.values, "1", "0 training image, 1 test image"),
         "label": variable(("sample",), data.label.values, "1", "class of the image, -1 if none"),

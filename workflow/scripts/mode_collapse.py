@@ -1,6 +1,7 @@
 """Rule mode_collapse: where the samples of the full model crowd, and whether those images are memorized."""
 
 import torch
+
 from engram import mode_collapse
 from engram.jobs import job
 

@@ -1,6 +1,7 @@
 """Rule neighbors: the nearest-neighbour ratio of every scored image, correct and as published."""
 
 import torch
+
 from engram import neighbors
 from engram.jobs import job
 

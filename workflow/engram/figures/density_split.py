@@ -29,7 +29,7 @@ def density_split(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.
         middle.set(xlim=(edge[0], edge[-1]), xlabel="log p under models that saw the image, U (nats)")
     panels[0, 0].set_ylabel("density (1/nat)")
     panels[1, 0].set_ylabel("share that is\nhighly memorized")
-    panels[0, 0].legend()
+    drawn.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     for y, kind in ((0.5, "regular"), (1.56, "high")):
         panels[2, 0].text(-0.1, y, kind, ha="right", va="center", color=COLOUR[kind], fontsize=7.5)
     return drawn

@@ -55,4 +55,5 @@ def _histograms(axes: Axes, rho: np.ndarray, high: np.ndarray, rule: str) -> Non
         density(axes, rho[members], edges, COLOUR[kind], label)
     axes.axvline(1, color="black", linewidth=0.7, linestyle=":")
     axes.set(xlabel="distance ratio rho", ylabel="density")
+    axes.set_ylim(top=1.4 * axes.get_ylim()[1])  # room for the legend
     axes.legend()

@@ -38,7 +38,9 @@ class LatentVariableModel(nn.Module, ABC):
 
     def information(self, parameters: Tensor) -> Tensor:
         """Diagonal of the Fisher information of p(x | z) about its parameters, in the shape of `parameters`."""
-        raise NotImplementedError(f"{type(self).__name__} has no information(parameters): it cannot have the Laplace proposal")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no information(parameters): it cannot have the Laplace proposal"
+        )
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:

@@ -1,0 +1,305 @@
+"""The whole DAG on a toy data set: what it makes, what reruns what, and how it fails."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import workspace
+from workspace import planned, snakemake
+
+STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
+SCORE_FIGURES = ["quantiles", "score_histogram", "grids", "density_split", "neighbors", "mode_collapse", "comparison"]
+AFTER_SCORES = STAGES | {f"figure_{name}": 1 for name in SCORE_FIGURES}
+AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A workspace in which everything has been built; not to be changed."""
+    folder = workspace.create(tmp_path_factory.mktemp("finished") / "engram")
+    run = snakemake(folder)
+    assert run.returncode == 0, run.stdout
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished workspace, time stamps included, as a fresh clone with results/ and .snakemake/ brought along."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def artifacts(folder):
+    return sorted((folder / "results").rglob("*.h5"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_everything_finished_means_nothing_to_do(finished):
+    assert planned(finished) == {}
+
+
+def test_touched_sources_and_a_copy_elsewhere_rerun_nothing(copy):
+    for path in copy.rglob("*"):
+        if "results" not in path.parts and ".snakemake" not in path.parts:
+            path.touch()
+    assert planned(copy) == {}
+
+
+def test_comments_and_docstrings_rerun_nothing(copy):
+    edit(copy / "workflow/engram/lockstep.py", '"""Stacked models', '"""A pack of models')
+    edit(copy / "workflow/engram/training.py", "SAVE_EVERY = 30", "# why\nSAVE_EVERY = 30")
+    assert planned(copy) == {}
+
+
+def test_deleted_scores_rerun_scores_and_what_follows_only(copy):
+    shutil.rmtree(copy / "results/tiny/scores")
+    assert planned(copy) == AFTER_SCORES
+
+
+def test_one_deleted_likelihood_is_the_only_one_rebuilt(copy):
+    (copy / "results/tiny/likelihood/corrected/repeat-01/epoch-4.h5").unlink()
+    assert planned(copy)["likelihood"] == 1 and "train" not in planned(copy)
+
+
+def test_another_learning_rate_reruns_training(copy):
+    workspace.change(copy, "experiments", "tiny", "training", learning_rate=0.02)
+    assert planned(copy) == AFTER_TRAINING | {"train": 3}
+
+
+def test_another_number_of_samples_reruns_that_estimators_likelihoods_and_no_training(copy):
+    workspace.change(copy, "estimators", "published", samples=9)
+    assert planned(copy) == AFTER_SCORES | {"likelihood": 4, "scores": 1}
+
+
+def test_another_statistic_reruns_only_scores(copy):
+    workspace.change(copy, "estimators", "corrected", statistic="size_matched")
+    assert planned(copy) == AFTER_SCORES | {"scores": 1}
+
+
+def test_changed_code_reruns_the_stages_that_use_it(copy):
+    edit(copy / "workflow/engram/figures/quantiles.py", "0.95", "0.94")
+    assert planned(copy) == {"figure_quantiles": 1, "report": 1}
+    edit(copy / "workflow/engram/observations.py", "uniforms * 255", "uniforms * 256")
+    assert planned(copy)["train"] == 3 and planned(copy)["likelihood"] == 8
+
+
+def test_another_root_seed_reruns_everything_but_the_data(copy):
+    workspace.change(copy, "experiments", "tiny", seed=43)
+    assert planned(copy) == AFTER_TRAINING | {"train": 3, "membership": 1}
+
+
+def test_a_single_artifact_can_be_asked_for(copy):
+    target = "results/tiny/likelihood/published/repeat-00/epoch-2.h5"
+    before = xr.load_dataset(copy / target, engine="h5netcdf").log_px
+    (copy / target).unlink()
+    run = snakemake(copy, target)
+    assert run.returncode == 0 and "1 of 1 steps" in run.stdout
+    assert before.equals(xr.load_dataset(copy / target, engine="h5netcdf").log_px)
+
+
+def test_every_rule_explains_itself():
+    run = snakemake(workspace.REPOSITORY, "--list-rules")
+    rules = re.findall(r"^([a-z_]+) \((.+)\)$", run.stdout, flags=re.MULTILINE)
+    assert {"dataset", "membership", "train", "likelihood", "scores", "report", "all"} <= dict(rules).keys()
+
+
+ATTRIBUTES = {
+    *("format_version", "kind", "experiment", "values", "seed", "dataset_sha256", "engram_version", "git_commit"),
+    *("torch_version", "cuda_version", "device", "threads", "wall_seconds"),
+}
+AXES = {"model", "epoch", "draw", "sample", "pixel"}
+EXPECTED = {
+    "dataset": {"images": ("sample", "pixel"), "label": ("sample",), "split": ("sample",)},
+    "membership": {"in_training": ("model", "sample"), "counted_as_in": ("model", "sample"), "repeat": ("model",)},
+    "models": {"decoder.1.bias": ("epoch", "model", "decoder.1.bias.axis0"), "loss_train": ("epoch_trained", "model")},
+    "likelihood": {
+        name: ("model", "draw", "sample") for name in ("log_px", "elbo", "standard_error", "effective_samples")
+    },
+    "scores": {
+        **{
+            name: ("epoch", "sample")
+            for name in ("score", "score_log_mean_exp", "score_size_matched", "score_mean_log")
+        },
+        **{name: ("epoch", "sample") for name in ("log_p_in", "log_p_out", "standard_error")},
+        **{name: ("sample",) for name in ("p_value", "q_value")},
+    },
+    "neighbors": {"rho": ("sample",)},
+    "mode_collapse": {"share": ("sample",)},
+    "density_split": {},
+}
+
+
+def test_every_artifact_has_named_axes_units_and_attributes(finished):
+    kinds = set()
+    for path in artifacts(finished):
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            kind = stored.attrs["kind"]
+            kinds.add(kind)
+            assert set(stored.attrs) >= ATTRIBUTES, (path, ATTRIBUTES - set(stored.attrs))
+            json.loads(stored.attrs["values"])
+            for name, values in stored.variables.items():
+                assert values.attrs.get("units") and values.attrs.get("long_name"), (path, name)
+            for name, dims in EXPECTED[kind].items():
+                assert stored[name].dims == dims, (path, name)
+            assert set(stored.sizes) & AXES == set(stored.sizes) & AXES & set(stored.variables), path
+            for name in ("log_px", "log_p_in", "score", "loss_train"):
+                assert name not in stored or stored[name].attrs["units"] == "nats"
+    assert kinds == set(EXPECTED)
+
+
+def test_every_artifact_opens_in_h5py_with_a_scale_on_each_axis(finished):
+    for path in artifacts(finished):
+        with h5py.File(path) as file:
+            for name, values in file.items():
+                if not values.is_scale:
+                    assert all(len(axis) == 1 for axis in values.dims), (path, name)
+
+
+def test_the_table_of_scores_says_the_same_as_the_artifact(finished):
+    table = np.genfromtxt(
+        finished / "results/tiny/scores/corrected.csv", delimiter=",", names=True, dtype=None, encoding="utf-8"
+    )
+    stored = xr.load_dataset(finished / "results/tiny/scores/corrected.h5", engine="h5netcdf")
+    np.testing.assert_allclose(table["score"], stored.score.sel(epoch=4), rtol=1e-6)
+    assert list(table["index"]) == list(stored["sample"]) and set(table["split"]) == {"train"}
+
+
+def test_scores_can_be_had_from_the_likelihood_files_by_hand(finished):
+    stored = xr.load_dataset(finished / "results/tiny/scores/published.h5", engine="h5netcdf")
+    membership = xr.load_dataset(finished / "results/tiny/membership.h5", engine="h5netcdf")
+    files = [finished / f"results/tiny/likelihood/published/repeat-{r:02d}/epoch-4.h5" for r in range(2)]
+    log_px = np.concatenate([xr.load_dataset(file, engine="h5netcdf").log_px.values[:, 0] for file in files]).astype(
+        float
+    )
+    image = 5
+    inside = membership.in_training.values[:, image].astype(bool)
+    by_hand = np.log(np.exp(log_px[inside, image]).mean()) - np.log(np.exp(log_px[~inside, image]).mean())
+    assert stored.score.sel(epoch=4).values[image] == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_the_report_needs_no_network(finished):
+    page = (finished / "results/report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page) and "url(http" not in page
+    assert page.count("data:image/png;base64") >= len(SCORE_FIGURES) + 1
+
+
+def fails(run, *words):
+    assert run.returncode != 0
+    for word in words:
+        assert word in run.stdout, run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout, run.stdout
+
+
+def test_an_epoch_that_was_not_kept_is_named(copy):
+    run = snakemake(copy, "results/tiny/likelihood/published/repeat-00/epoch-3.h5")
+    fails(run, "epoch 3 is not kept; experiments.tiny.scored_epochs is [2, 4]")
+
+
+def test_a_mistake_in_the_config_stops_before_anything_runs(copy):
+    workspace.change(copy, "experiments", "tiny", "training", learning_rate="1e-3")
+    fails(snakemake(copy), "experiments.tiny.training.learning_rate is '1e-3', not a number; write 0.001")
+
+
+def test_an_unusable_data_set_is_named_and_leaves_nothing(copy):
+    (copy / "empty").mkdir()
+    workspace.change(copy, "datasets", empty={"folder": "empty"})
+    run = snakemake(copy, "results/datasets/empty.h5")
+    fails(run, "engram: error: ", "empty")
+    assert not list((copy / "results/datasets").glob("*empty*"))
+
+
+def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
+    shutil.rmtree(copy / "results/tiny/scores")
+    bad = copy / "results/tiny/likelihood/corrected/repeat-01/epoch-4.h5"
+    stamp = bad.stat().st_mtime
+    bad.write_bytes(bad.read_bytes()[:5000])
+    os.utime(bad, (stamp, stamp))
+    fails(
+        snakemake(copy, "all_scores", "--keep-going"), "corrected/repeat-01/epoch-4.h5: is damaged", "delete it and run"
+    )
+    assert (copy / "results/tiny/scores/published.h5").exists()
+    bad.unlink()
+    assert snakemake(copy, "all_scores").returncode == 0
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes_in(folder):
+    """Processes whose working folder is `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").resolve() == folder.resolve():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_training_costs_no_bit(finished, tmp_path):
+    target = "results/tiny/scores/corrected.h5"
+    folders = {name: workspace.create(tmp_path / name) for name in ("whole", "killed")}
+    for folder in folders.values():
+        workspace.change(folder, "experiments", "tiny", "training", epochs=400)
+        workspace.change(folder, "experiments", "tiny", scored_epochs=[200, 400])
+        edit(folder / "workflow/engram/training.py", "SAVE_EVERY = 30", "SAVE_EVERY = 0.2")
+    assert snakemake(folders["whole"], target).returncode == 0
+    killed = folders["killed"]
+    first = start(killed, target)
+    wait_for(lambda: list(killed.glob("results/tiny/models/repeat-0?.state/state.npz")))
+    time.sleep(1)
+    for pid in processes_in(killed):
+        os.kill(pid, signal.SIGKILL)
+    first.wait()
+    assert not (killed / target).exists() and list(killed.glob("results/tiny/models/*.state"))
+    assert snakemake(killed, "--unlock").returncode == 0
+    again = snakemake(killed, target)
+    assert again.returncode == 0 and "continuing tiny repeat-" in again.stdout, again.stdout
+    a, b = (xr.load_dataset(folder / target, engine="h5netcdf") for folder in folders.values())
+    assert all(np.array_equal(a[name], b[name], equal_nan=True) for name in a.data_vars)
+
+
+def test_a_second_start_while_a_training_lives_says_so_and_stops(tmp_path):
+    folder = workspace.create(tmp_path / "busy")
+    workspace.change(folder, "experiments", "tiny", "training", epochs=100000)
+    target = "results/tiny/models/repeat-00.h5"
+    first = start(folder, target)
+    try:
+        wait_for(lambda: list(folder.glob("results/tiny/models/repeat-00.state/lock")))
+        time.sleep(1)
+        # Snakemake dies, its script lives on: the lock that protects the models is the script's own.
+        first.kill()
+        first.wait()
+        assert snakemake(folder, "--unlock").returncode == 0
+        fails(snakemake(folder, target), "is still training these models; wait for it or stop it")
+    finally:
+        for pid in processes_in(folder):
+            os.kill(pid, signal.SIGKILL)
