@@ -1,7 +1,6 @@
 """Every function the rules use. Values that reach a script do so through `params`, so that Snakemake sees them change."""
 
 import hashlib
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,14 +9,14 @@ from snakemake.exceptions import WorkflowError
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 
-# Scripts import the package `engram` from here, also inside a conda environment.
 sys.path.insert(0, str(WORKFLOW))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(WORKFLOW), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from engram import config as engram_config
 from engram.errors import UserError
-from engram.provenance import source_digest
+from engram.machine import has_gpu
+from engram.provenance import importable_by_scripts, source_digest
 
+importable_by_scripts()
 try:
     engram_config.validate(config)
 except UserError as error:
@@ -197,4 +196,4 @@ def all_scores(experiments):
 
 def gpus_here(wildcards):
     """1 where this machine has a GPU, else 0: without one, training jobs may share the cores. Clusters: see profiles/slurm."""
-    return int(Path("/dev/nvidiactl").exists())
+    return int(has_gpu())

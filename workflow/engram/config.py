@@ -33,7 +33,10 @@ def _explain(error: ValidationError) -> str:
             missing = [name for name in error.validator_value if name not in value]
             return f"{key} lacks {', '.join(missing)}"
         case "enum":
-            return f"{key} is {value!r}; choose {', '.join(map(str, error.validator_value))}"
+            choices = ", ".join(
+                f'"{choice}" (with quotes)' if choice == "null" else choice for choice in error.validator_value
+            )
+            return f"{key} is {value!r}; choose {choices}"
         case "type":
             return f"{key} is {value!r}, not {_a(error.validator_value)}{_hint(value, error.validator_value)}"
         case "minimum" | "minItems" | "minProperties":

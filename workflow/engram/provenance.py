@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ from typing import Any
 import engram
 
 PACKAGE = Path(engram.__file__).parent
+
+
+def importable_by_scripts() -> None:
+    """Let the processes started from here import this very package, also inside a conda environment that lacks it."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def source_digest(script: str | Path) -> str:

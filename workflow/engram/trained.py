@@ -18,15 +18,14 @@ LOSS = "mean -ELBO per image after the epoch, in eval mode, on at most 10,000 fi
 def write(path: str | Path, training: Training, folder: StateFolder, attributes: dict[str, Any]) -> None:
     """Gather the snapshots of `folder` into models/{repeat}.h5."""
     plan = training.plan
-    snapshots = [folder.load(f"epoch-{epoch}") for epoch in plan.scored_epochs]
     variables = {
         name: variable(
-            ("epoch", "model", *(f"{name}.axis{i}" for i in range(value.ndim - 1))),
-            np.stack([snapshot[name] for snapshot in snapshots]),
+            ("epoch", "model", *(f"{name}.axis{i}" for i in range(value.ndim - 2))),
+            value,
             "1",
             f"parameter or buffer {name} of the network",
         )
-        for name, value in snapshots[0].items()
+        for name, value in _gather(folder, plan.scored_epochs).items()
     }
     trained_epochs = np.arange(1, plan.epochs + 1)
     variables |= {
@@ -40,6 +39,16 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
     }
     model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
     artifacts.write(path, "models", variables, attributes | model)
+
+
+def _gather(folder: StateFolder, epochs: list[int]) -> dict[str, np.ndarray]:
+    """Every parameter and buffer, (epoch, model, ...), with one snapshot beside the result in memory."""
+    gathered = {}
+    for position, epoch in enumerate(epochs):
+        for name, value in folder.load(f"epoch-{epoch}").items():
+            stack = gathered.setdefault(name, np.empty((len(epochs), *value.shape), value.dtype))
+            stack[position] = value
+    return gathered
 
 
 def load_model(path: str | Path, epoch: int, index: int = 0) -> torch.nn.Module:

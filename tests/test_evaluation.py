@@ -1,0 +1,84 @@
+"""The likelihood stage: who sees which draw of x, and that chunks, subsets and company change nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from engram import evaluation
+from engram.models import build
+
+SHAPE = (1, 4, 4)
+FIXED = {"proposal": "encoder", "samples": 6, "observation": "fixed", "draws": 2}
+RESAMPLED = FIXED | {"observation": "resampled", "draws": 1}
+STREAM = (42, "toy")
+
+
+@pytest.fixture
+def models():
+    torch.manual_seed(0)
+    return [build("bernoulli_mlp_vae", SHAPE, latent_dim=3, hidden=(8, 6)).eval() for _ in range(3)]
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (23, 16)).astype(np.uint8)
+
+
+def evaluate(models, images, estimator, names=None, stream=STREAM):
+    names = names or [("e", "repeat-00", fold, 5) for fold in range(len(models))]
+    return evaluation.evaluate(models, names, images, SHAPE, estimator, stream, torch.device("cpu"))
+
+
+def test_every_model_draw_and_image_gets_an_estimate(models, images):
+    found = evaluate(models, images, FIXED)
+    assert found.log_px.shape == (3, 2, 23) and np.isfinite(found.log_px).all()
+    assert (found.elbo <= found.log_px + 1e-5).all() and not found.fell_back.any()
+
+
+def test_fixed_draws_are_the_same_for_every_model_experiment_and_epoch(models, images):
+    twins = [models[0], models[0]]
+    found = evaluate(twins, images, FIXED, names=[("e", "repeat-00", 0, 5), ("other", "repeat-01", 3, 10)])
+    assert np.array_equal(found.log_px[0], found.log_px[1])
+    assert not np.allclose(found.log_px[:, 0], found.log_px[:, 1])
+
+
+def test_resampled_draws_are_each_models_own_and_come_back(models, images):
+    twins = [models[0], models[0]]
+    found = evaluate(twins, images, RESAMPLED)
+    assert np.abs(found.log_px[0] - found.log_px[1]).mean() > 0.1
+    assert np.array_equal(found.log_px, evaluate(twins, images, RESAMPLED).log_px)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 22, 23, 24])
+def test_chunks_change_nothing(models, images, monkeypatch, chunk):
+    whole = evaluate(models, images, FIXED).log_px
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
+    np.testing.assert_allclose(evaluate(models, images, FIXED).log_px, whole, atol=1e-4)
+
+
+def test_the_first_images_are_judged_the_same_without_the_others(models, images):
+    whole = evaluate(models, images, FIXED).log_px
+    np.testing.assert_allclose(evaluate(models, images[:9], FIXED).log_px, whole[..., :9], atol=1e-4)
+
+
+def test_draws_follow_the_grey_levels(models):
+    seen = []
+
+    class Spy(torch.nn.Module):
+        observation, latent_dim = "binary", 0
+
+        def log_prob(self, x):
+            seen.append(x)
+            return x.flatten(1).sum(1)
+
+    grey = np.tile(np.array([0, 51, 128, 255], dtype=np.uint8), (500, 4))
+    evaluate([Spy()], grey, FIXED | {"draws": 20})
+    means = torch.cat(seen).flatten(1).mean(0).numpy()[:4]
+    np.testing.assert_allclose(means, [0, 0.2, 128 / 255, 1], atol=0.02)
+    assert means[0] == 0 and means[3] == 1
+
+
+def test_another_root_seed_or_data_set_gives_other_draws(models, images):
+    base = evaluate(models[:1], images, FIXED).log_px
+    for stream in [(43, "toy"), (42, "toys")]:
+        assert not np.allclose(base, evaluate(models[:1], images, FIXED, stream=stream).log_px)
