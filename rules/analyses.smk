@@ -72,3 +72,25 @@ rule density_split:
         "Density split of {wildcards.experiment}"
     script:
         "../workflow/scripts/density_split.py"
+
+
+rule encoder_part:
+    """What of the score is the encoder's: score by the encoder proposal minus score by the Laplace proposal."""
+    input:
+        encoder=scores_of_pair(0),
+        laplace=scores_of_pair(1),
+    output:
+        "results/{experiment}/analyses/encoder_part.h5",
+    log:
+        "logs/{experiment}/analyses/encoder_part.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        encoder_estimator=lambda wildcards: encoder_part_pair(wildcards.experiment)[0],
+        laplace_estimator=lambda wildcards: encoder_part_pair(wildcards.experiment)[1],
+        seed=setting("seed"),
+        code=code("encoder_part"),
+    message:
+        "Encoder part of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/encoder_part.py"

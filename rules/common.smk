@@ -1,6 +1,7 @@
 """Every function the rules use. Values that reach a script do so through `params`, so that Snakemake sees them change."""
 
 import hashlib
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -41,7 +42,6 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     repeat=r"repeat-\d+|full",
     epoch=r"\d+",
-    figure="|".join(FIGURES),
 
 
 def code(name):
@@ -85,6 +85,32 @@ def dataset_definition(wildcards):
 
 def dataset_of(wildcards):
     return f"results/datasets/{config['experiments'][wildcards.experiment]['dataset']}.h5"
+
+
+def encoder_part_pair(experiment):
+    """The estimators (encoder, laplace) of an experiment that differ in the proposal only, or None if there are no two."""
+    settings = {name: config["estimators"][name] for name in config["experiments"][experiment]["estimators"]}
+    fixed = {name: estimator for name, estimator in settings.items() if estimator["observation"] == "fixed"}
+    for encoder, laplace in itertools.permutations(fixed, 2):
+        proposals = fixed[encoder]["proposal"], fixed[laplace]["proposal"]
+        if proposals == ("encoder", "laplace") and fixed[encoder]["statistic"] == fixed[laplace]["statistic"]:
+            return encoder, laplace
+    return None
+
+
+def analyses(experiment):
+    return [*ANALYSES, *(["encoder_part"] if encoder_part_pair(experiment) else [])]
+
+
+def figures(experiment):
+    return [*FIGURES, *(["encoder_part"] if encoder_part_pair(experiment) else [])]
+
+
+def scores_of_pair(which):
+    """Scores by the encoder's (0) or the Laplace (1) estimator of the pair that the encoder part compares."""
+    return lambda wildcards: (
+        f"results/{wildcards.experiment}/scores/{encoder_part_pair(wildcards.experiment)[which]}.h5"
+    )
 
 
 def repeats(experiment):
@@ -148,11 +174,11 @@ def results_of(experiment):
             estimator=settings["estimators"],
             ending=["h5", "csv"],
         ),
-        *expand("results/{experiment}/analyses/{analysis}.h5", experiment=experiment, analysis=ANALYSES),
+        *expand("results/{experiment}/analyses/{analysis}.h5", experiment=experiment, analysis=analyses(experiment)),
         *expand(
             "results/{experiment}/figures/{figure}.{ending}",
             experiment=experiment,
-            figure=FIGURES,
+            figure=figures(experiment),
             ending=["pdf", "png"],
         ),
     ]
@@ -172,8 +198,8 @@ def report_experiment(experiment):
         "models": [f"{folder}/models/{repeat}.h5" for repeat in [*repeats(experiment), "full"]],
         "likelihoods": likelihoods,
         "scores": {name: f"{folder}/scores/{name}.h5" for name in settings["estimators"]},
-        "analyses": {name: f"{folder}/analyses/{name}.h5" for name in ANALYSES},
-        "figures": {name: f"{folder}/figures/{name}.png" for name in FIGURES},
+        "analyses": {name: f"{folder}/analyses/{name}.h5" for name in analyses(experiment)},
+        "figures": {name: f"{folder}/figures/{name}.png" for name in figures(experiment)},
     }
 
 

@@ -189,3 +189,26 @@ rule figure_comparison:
         "Figure comparison of {wildcards.experiment}"
     script:
         "../workflow/scripts/figure_comparison.py"
+
+
+rule figure_encoder_part:
+    """The part of the score that is the encoder's generalization gap."""
+    input:
+        encoder_part="results/{experiment}/analyses/encoder_part.h5",
+    output:
+        pdf="results/{experiment}/figures/encoder_part.pdf",
+        png=report(
+            "results/{experiment}/figures/encoder_part.png",
+            caption="../workflow/report/encoder_part.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/encoder_part.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        code=code("figure_encoder_part"),
+    message:
+        "Figure encoder_part of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_encoder_part.py"

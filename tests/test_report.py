@@ -88,6 +88,15 @@ def test_the_page_says_what_was_run_and_found(tmp_path, experiment):
     assert text.count("memorized, FDR 5 %") == 1
 
 
+def test_the_encoder_part_is_shown_after_the_comparison_where_an_experiment_has_it(tmp_path, experiment):
+    figures = {name: path for name, path in experiment["figures"].items() if name != "encoder_part"}
+    title = "<b>The encoder&#39;s part of the score.</b>"
+    page = written(tmp_path, experiment)
+    assert page.index("<b>The estimators side by side.</b>") < page.index(title) < page.index("<b>Distribution of")
+    without = written(tmp_path, experiment | {"figures": figures})
+    assert title not in without and len(Links(without).loaded) == len(figures)
+
+
 def test_every_figure_has_a_caption():
     for name in report.TITLES:
         caption = (report.TEMPLATES / f"{name}.rst").read_text()

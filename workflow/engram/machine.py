@@ -1,8 +1,14 @@
-"""What can be known of this machine without importing torch, while the workflow is parsed."""
+"""What can be known of this machine and process without importing torch."""
 
+import resource
 from pathlib import Path
 
 
 def has_gpu() -> bool:
     """Whether an NVIDIA driver runs here."""
     return Path("/dev/nvidiactl").exists()
+
+
+def peak_memory() -> int:
+    """Most memory this process has held so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -24,6 +24,7 @@ TEMPLATES = Path(engram.__file__).parents[1] / "report"
 TITLES = {
     "grids": "What was memorized, and what was not",
     "comparison": "The estimators side by side",
+    "encoder_part": "The encoder's part of the score",
     "score_histogram": "Distribution of the score",
     "quantiles": "The score during training",
     "losses": "Losses and generalization gap",

@@ -4,9 +4,17 @@ import time
 
 from engram import datasets
 from engram.jobs import job
+from engram.machine import peak_memory
 
 with job(snakemake.log[0]):
     started = time.monotonic()
     name, definition = snakemake.wildcards.dataset, snakemake.params.definition
     image_set = datasets.make(name, definition, snakemake.config.get("data_root"))
-    datasets.write(snakemake.output[0], name, definition, image_set, wall_seconds=time.monotonic() - started)
+    datasets.write(
+        snakemake.output[0],
+        name,
+        definition,
+        image_set,
+        wall_seconds=time.monotonic() - started,
+        peak_memory_bytes=peak_memory(),
+    )

@@ -1,6 +1,5 @@
 """Rule likelihood: log p of every image under the models of one repeat at one epoch, by one estimator."""
 
-import resource
 import time
 
 from engram import artifacts, provenance, trained
@@ -8,6 +7,7 @@ from engram.artifacts import variable
 from engram.device import claimed_device, describe
 from engram.evaluation import evaluate
 from engram.jobs import job
+from engram.machine import peak_memory
 
 MEANING = {
     "log_px": ("nats", "importance-sampled log p(x), pixel space"),
@@ -53,7 +53,7 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
         dataset_sha256=data.attrs["dataset_sha256"],
         device=describe(device),
         wall_seconds=time.monotonic() - started,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory(),
         fell_back_to_encoder=int(result.fell_back.sum()),
     )
     artifacts.write(snakemake.output[0], "likelihood", variables, attributes)

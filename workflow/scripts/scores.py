@@ -1,10 +1,10 @@
 """Rule scores: memorization scores of one estimator at every scored epoch, with error bars, p-values and their null."""
 
-import resource
 import time
 
 from engram import artifacts, provenance, score_stage
 from engram.jobs import job
+from engram.machine import peak_memory
 
 with job(snakemake.log[0]) as log:
     started = time.monotonic()
@@ -27,7 +27,7 @@ with job(snakemake.log[0]) as log:
         estimator=wildcards.estimator,
         dataset_sha256=membership.attrs["dataset_sha256"],
         wall_seconds=time.monotonic() - started,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory(),
         **found,
     )
     artifacts.write(snakemake.output.h5, "scores", variables, attributes)

@@ -1,13 +1,12 @@
 """Rule train: the models of one repeat (its K folds, or the full model), trained in lockstep."""
 
-import resource
-
 import numpy as np
 import torch
 
 from engram import artifacts, membership, provenance, trained
 from engram.device import claimed_device, describe
 from engram.jobs import job
+from engram.machine import peak_memory
 from engram.training import Plan, Training
 from engram.training_state import StateFolder, fingerprint
 
@@ -42,7 +41,7 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
             dataset_sha256=data.attrs["dataset_sha256"],
             device=describe(device),
             wall_seconds=training.seconds,
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory_bytes=peak_memory(),
         )
         trained.write(snakemake.output[0], training, folder, attributes)
         folder.remove()

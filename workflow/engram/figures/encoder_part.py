@@ -1,0 +1,52 @@
+"""Figure: what the encoder's generalization gap adds to the score, against the decoder's memory, and where it comes from."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from engram.encoder_part import read_interval
+from engram.figures.style import COLOUR, density, figure, styled
+from engram.inputs import last
+
+BINS = 40
+SIDES = {"shortfall_in": ("U", "train"), "shortfall_out": ("V", "held_out")}
+
+
+@styled
+def encoder_part(found: xr.Dataset) -> Figure:
+    """`found`: the encoder_part artifact; its last scored epoch is drawn."""
+    drawn = figure(2.7)
+    histogram, scatter, shortfall = drawn.subplots(1, 3)
+    encoder, decoder = last(found, "encoder_part"), last(found, "decoder_part")
+    _histogram(histogram, encoder, found)
+    scatter.plot(decoder, encoder, ".", markersize=2.5, alpha=0.5, color="0.25", rasterized=True)
+    scatter.axhline(0, color="black", linewidth=0.6)
+    scatter.set(xlabel="decoder part of M (nats)", ylabel="encoder part of M (nats)")
+    scatter.set_title(f"rank correlation {read_interval(found, 'spearman').text()}")
+    _shortfalls(shortfall, found)
+    return drawn
+
+
+def _histogram(axes: Axes, encoder: np.ndarray, found: xr.Dataset) -> None:
+    share = 100 * read_interval(found, "share_above_1_nat").estimate
+    density(axes, encoder, _edges(encoder), COLOUR["published"])
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.set(xlabel="encoder part of M (nats)", ylabel="density (1/nat)")
+    axes.set_title(f"mean {read_interval(found, 'mean').text()}\nabove 1 nat: {share:.0f} % of images")
+
+
+def _shortfalls(axes: Axes, found: xr.Dataset) -> None:
+    edges = _edges(*(last(found, name) for name in SIDES))
+    for name, (side, colour) in SIDES.items():
+        mean = read_interval(found, f"mean_{name}").estimate
+        density(axes, last(found, name), edges, COLOUR[colour], f"{side}: mean {mean:.2f}")
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.set(xlabel="shortfall (nats)", title="shortfall of U (saw the image)\nand V (did not)")
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.legend()
+
+
+def _edges(*values: np.ndarray) -> np.ndarray:
+    """Histogram edges over all values but the outermost thousandth on each side (in nats)."""
+    return np.linspace(*np.quantile(np.concatenate(values), [0.001, 0.999]), BINS + 1)
