@@ -4,6 +4,7 @@ Neal (2001), with Hamiltonian Monte Carlo between the prior and the posterior of
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ def log_px(model: nn.Module, x: Tensor, chains: int, temperatures: int, leapfrog
     log_weight, step = torch.zeros(chains, len(x)), torch.full((len(x), 1), 0.1)
     betas = torch.sigmoid(torch.linspace(-4, 4, temperatures + 1))
     betas = (betas - betas[0]) / (betas[-1] - betas[0])
-    for before, beta in zip(betas, betas[1:], strict=False):
+    for before, beta in pairwise(betas):
         with torch.no_grad():
             log_weight += (beta - before) * model.log_prob_given_latent(x, z)
         z, accepted = _hamiltonian_step(model, x, z, beta, step, leapfrogs, rng)

@@ -81,7 +81,7 @@ def _train(images: torch.Tensor, epochs: int) -> torch.nn.Module:
     """The paper's MLP VAE at its learning rate 1e-3, batch 64, each pixel drawn anew in each epoch."""
     model = build("bernoulli_mlp_vae", tuple(images.shape[1:]), latent_dim=16)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for epoch in range(epochs):
+    for _ in range(epochs):
         total = 0.0
         for rows in torch.randperm(len(images)).split(64):
             x = observations.draw(images[rows], torch.rand(images[rows].shape), "binary")
@@ -91,7 +91,7 @@ def _train(images: torch.Tensor, epochs: int) -> torch.nn.Module:
             optimizer.step()
             total += loss.item()
     print(
-        f"{len(images)} training images, {epoch + 1} epochs: -ELBO {total / len(images):.1f} nats in the last",
+        f"{len(images)} training images, {epochs} epochs: -ELBO {total / len(images):.1f} nats in the last",
         flush=True,
     )
     return model

@@ -98,7 +98,10 @@ def test_curvature_weighs_means_and_log_variances_by_their_information():
 def test_newton_finds_modes_as_high_as_those_of_scipy(model, digits):
     x = digits[:12]
     start = encoder_proposal(model, x).mean
-    heights = [log_joint(model, x, find_mode(model, x, start, steps)[0]) for steps in (1, 3, 9)]
+    heights = [
+        log_joint(model, x, find_mode(model, x, start, torch.eye(4).expand(12, -1, -1), steps)[0])
+        for steps in (1, 3, 9)
+    ]
     assert (log_joint(model, x, start) <= heights[0]).all()
     assert log_joint(model, x, start).mean() < heights[0].mean() < heights[1].mean() < heights[2].mean()
     best = [scipy_mode(model, one, encoder_proposal(model, one).mean[0]) for one in x.split(1)]
@@ -140,7 +143,7 @@ class Skewed(LinearVAE):
 
 def test_the_fitted_normal_has_a_higher_elbo_and_steadier_weights_than_laplaces():
     model, x = Skewed(), torch.zeros(1, 1, dtype=torch.float64)
-    mode, laplace_scale = find_mode(model, x, torch.zeros(1, 1).double(), 10)
+    mode, laplace_scale = find_mode(model, x, torch.zeros(1, 1).double(), torch.ones(1, 1, 1).double(), 10)
     fitted = fit_normal(model, x, mode, laplace_scale)
     nodes, shares = (torch.from_numpy(values) for values in np.polynomial.hermite_e.hermegauss(60))
     shares = shares / shares.sum()
@@ -160,7 +163,7 @@ def test_the_fitted_normal_has_a_higher_elbo_and_steadier_weights_than_laplaces(
 def test_in_a_linear_model_there_is_nothing_to_fit():
     model = LinearVAE(pixels=20, latent_dim=4).double()
     x = model.draw(3)
-    mode, scale = find_mode(model, x, torch.zeros(3, 4).double(), 1)
+    mode, scale = find_mode(model, x, torch.zeros(3, 4).double(), torch.eye(4).double().expand(3, -1, -1), 1)
     fitted_mean, fitted_scale = fit_normal(model, x, mode, scale)
     torch.testing.assert_close(fitted_mean, mode)
     torch.testing.assert_close(fitted_scale, scale)
