@@ -22,7 +22,8 @@ def claimed_device(threads: int) -> Iterator[torch.device]:
     """
     torch.set_num_threads(threads)
     if not torch.cuda.is_available():
-        log.info("device: cpu, %d threads", threads)
+        use_fastest_float32()
+        log.info("device: cpu, %d threads, %s float32 products", threads, torch.get_float32_matmul_precision())
         yield torch.device("cpu")
         return
     index, lock = _wait_for_slot()
@@ -31,6 +32,24 @@ def claimed_device(threads: int) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
         log.info("device: %s (%s)", device, torch.cuda.get_device_name(device))
         yield device
+
+
+def use_fastest_float32() -> None:
+    """Let oneDNN multiply matrices on the CPU where that keeps float32's accuracy: on some CPUs it is twice as fast.
+
+    torch hands it float32 products only at the setting "medium", which also allows bfloat16, so a product is tried.
+    """
+    torch.set_float32_matmul_precision("medium")
+    if not multiplies_float32():
+        torch.set_float32_matmul_precision("highest")
+
+
+def multiplies_float32() -> bool:
+    """Whether a matrix product is as accurate as float32 allows; bfloat16 misses the bound a hundredfold."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    error = (torch.mm(a, b).double() - torch.mm(a.double(), b.double())).abs().max()
+    return bool(error < 1e-3)
 
 
 def describe(device: torch.device) -> str:
