@@ -1,8 +1,7 @@
-"""log p(x | logits) of Bernoulli pixels, summed, at a tenth of the price of softplus.
+"""log p(x | logits) of Bernoulli pixels, summed, with fewer logarithms than softplus takes.
 
-On a CPU softplus costs more than half as much as the decoder's matrix products, because of the logarithm of every
-pixel. With softplus(l) = max(l, 0) - log sigmoid(|l|), the logarithms of a group of pixels become one logarithm of a
-product.
+With softplus(l) = max(l, 0) - log sigmoid(|l|), the logarithms of a group of pixels become one logarithm of a product.
+For 1,024 pixels on a CPU that takes 1 microsecond; softplus took 1.5 to 14, depending on the process, and decoding 15.
 """
 
 import torch

@@ -6,7 +6,7 @@
 Gauss-Newton steps from the encoder's mean find the mode, where A = H. But the mode of a skewed posterior is off its
 middle, and the curvature at one point of a network of ReLUs is not that of the whole: the best normal has mean gradient
 0 and A = mean curvature over itself (Opper and Archambeau 2009). Quasi-Newton steps on pairs of gradients, m +- a
-standard deviation, go there for the price of decoding some 80 samples, and leave a quarter of the variance of the
+standard deviation, go there for the price of decoding some 80 samples, and leave a third of the variance of the
 weights (docs/estimators.md). In a linear Gaussian model they change nothing, and the proposal is exact at s = 1.
 """
 

@@ -26,7 +26,7 @@ from engram.observations import log_pixel_volume
 from engram.proposals import Proposal, encoder_proposal
 from engram.randomness import image_normals
 
-CHUNK = 2**19  # samples x pixels at once: tensors of 2 MB stay in a core's cache, where all is up to twice as fast
+CHUNK = 2**19  # samples x pixels at once: bounds memory, and tensors of 2 MB stay in the cache
 
 
 @torch.no_grad()
