@@ -82,3 +82,20 @@ def test_another_root_seed_or_data_set_gives_other_draws(models, images):
     base = evaluate(models[:1], images, FIXED).log_px
     for stream in [(43, "toy"), (42, "toys")]:
         assert not np.allclose(base, evaluate(models[:1], images, FIXED, stream=stream).log_px)
+
+
+def test_more_samples_go_only_to_images_that_miss_the_precision_asked_for(models, images):
+    estimator = FIXED | {"samples": 16, "draws": 1, "target_standard_error": 0.15, "max_samples": 64}
+    found = evaluate(models, images, estimator)
+    assert set(np.unique(found.samples)) > {16} and found.samples.max() <= 64
+    enough = found.samples < 64
+    assert (found.standard_error[enough] <= 0.15).all()
+    assert (found.standard_error[found.samples == 32] > 0).all()
+
+
+def test_images_judged_to_a_precision_do_not_depend_on_their_company(models, images):
+    estimator = FIXED | {"samples": 16, "draws": 1, "target_standard_error": 0.15, "max_samples": 64}
+    whole = evaluate(models, images, estimator)
+    part = evaluate(models, images[:9], estimator)
+    assert np.array_equal(part.samples, whole.samples[..., :9])
+    np.testing.assert_allclose(part.log_px, whole.log_px[..., :9], atol=1e-4)

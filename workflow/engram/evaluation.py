@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from engram import observations
+from engram.importance import Estimate
 from engram.jobs import Progress
-from engram.likelihood import estimate
-from engram.randomness import image_normals, image_uniforms
+from engram.likelihood import estimate, estimate_to_precision
+from engram.randomness import image_normals, image_uniforms, seed_sequence
 
 CHUNK = 256  # images drawn at a time
 
@@ -29,10 +30,13 @@ class Likelihoods:
     effective_samples: np.ndarray
     pareto_k: np.ndarray
     fell_back: np.ndarray = field(repr=False)
+    samples: np.ndarray = field(repr=False)
 
     @classmethod
     def empty(cls, *shape: int) -> "Likelihoods":
-        return cls(*(np.full(shape, np.nan) for _ in range(5)), np.zeros(shape, dtype=bool))
+        return cls(
+            *(np.full(shape, np.nan) for _ in range(5)), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
+        )
 
 
 def evaluate(
@@ -62,9 +66,6 @@ def evaluate(
 
 
 def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, stream, device, result) -> None:
-    settings = {
-        key: estimator[key] for key in ("proposal", "samples", "newton_steps", "proposal_scale") if key in estimator
-    }
     fixed = estimator["observation"] == "fixed"
     grey = torch.from_numpy(images).to(device)
     x = noise = None
@@ -72,11 +73,43 @@ def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, s
         if x is None or not fixed:
             named = (*stream, draw) if fixed else (*stream, draw, *name)
             x = _observe(model, grey, rows, image_shape, named)
-            latent_dim = getattr(model, "latent_dim", 0)
-            noise = image_normals(rows, (estimator["samples"], latent_dim), *_named(named, "importance")).to(device)
-        found = estimate(model.to(device), x, noise=noise, **settings)
-        for quantity, values in vars(result).items():
-            values[index, draw, rows] = getattr(found, quantity).cpu().numpy()
+            noise = Noise(_named(named, "importance"), rows)
+        found, samples = _estimate(model.to(device), x, noise, estimator)
+        for quantity, values in vars(found).items():
+            getattr(result, quantity)[index, draw, rows] = values.cpu().numpy()
+        result.samples[index, draw, rows] = samples.cpu().numpy()
+
+
+class Noise:
+    """The named importance noise of some images, drawn when first used and then shared by the models."""
+
+    def __init__(self, stream: tuple, rows: np.ndarray):
+        self.stream, self.rows = stream, rows
+        self.drawn: dict[tuple, Tensor] = {}
+
+    def normals(self, samples: int, latent_dim: int) -> Tensor:
+        """Standard normals, (images, samples, latent_dim)."""
+        shape = (samples, latent_dim)
+        if shape not in self.drawn:
+            self.drawn[shape] = image_normals(self.rows, shape, *self.stream)
+        return self.drawn[shape]
+
+    def seed(self) -> int:
+        """A number that stands for the stream's name."""
+        return int(seed_sequence(*self.stream).generate_state(1, np.uint64)[0])
+
+
+def _estimate(model: torch.nn.Module, x: Tensor, noise: Noise, estimator: dict) -> tuple[Estimate, Tensor]:
+    """The estimator's estimate, and the number of samples each image got."""
+    settings = {
+        key: estimator[key] for key in ("proposal", "samples", "newton_steps", "proposal_scale") if key in estimator
+    }
+    if "target_standard_error" in estimator:
+        precision = {key: estimator[key] for key in ("target_standard_error", "max_samples")}
+        images = torch.from_numpy(noise.rows)
+        return estimate_to_precision(model, x, **precision, **settings, seed=noise.seed(), images=images)
+    normals = noise.normals(estimator["samples"], getattr(model, "latent_dim", 0)).to(x.device)
+    return estimate(model, x, noise=normals, **settings), torch.full((len(x),), estimator["samples"])
 
 
 def _observe(model, grey: Tensor, rows: np.ndarray, image_shape: tuple, stream: tuple) -> Tensor:

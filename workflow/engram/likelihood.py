@@ -67,18 +67,21 @@ def estimate_to_precision(
     newton_steps: int = 3,
     proposal_scale: float = 1.1,
     seed: int = 0,
+    images: Tensor | None = None,
 ) -> tuple[Estimate, Tensor]:
     """As `estimate`, with the samples doubled of every image whose standard error exceeds the target (nats).
 
-    Also returns how many samples each image got, (n,) int64: never more than `max_samples`. All begin with `samples`;
-    from fewer than 16 the standard error is too often small by chance, and stops too early.
+    `images` (n,) are the numbers that name each image's noise, its rows in x if not given. Also returns how many samples
+    each image got, (n,) int64: never more than `max_samples`. All begin with `samples`; from fewer than 16 the standard
+    error is too often small by chance, and stops too early.
     """
     _require(proposal, samples, newton_steps, proposal_scale)
     spent = torch.full((len(x),), samples)
+    images = torch.arange(len(x)) if images is None else images
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
         proposals = propose(model, chunk, proposal, newton_steps, proposal_scale)
-        weights = log_weights(model, chunk, proposals, _normals(rows, samples, proposals, seed, 0))
+        weights = log_weights(model, chunk, proposals, _normals(images[rows], samples, proposals, seed, 0))
         found, active = summarize(weights, proposals.fell_back), torch.arange(len(rows))
         while 2 * weights.shape[1] <= max_samples:
             wanting = found.standard_error[active] > target_standard_error
@@ -86,7 +89,7 @@ def estimate_to_precision(
             if not len(active):
                 break
             some = proposals[active]
-            normals = _normals(rows[active], weights.shape[1], some, seed, weights.shape[1])
+            normals = _normals(images[rows[active]], weights.shape[1], some, seed, weights.shape[1])
             weights = torch.cat([weights, log_weights(model, chunk[active], some, normals)], 1)
             _put(found, active, summarize(weights, some.fell_back))
             spent[rows[active]] = weights.shape[1]
@@ -159,9 +162,9 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _normals(rows: Tensor, samples: int, proposal: Proposal, seed: int, batch: int) -> Tensor:
+def _normals(images: Tensor, samples: int, proposal: Proposal, seed: int, batch: int) -> Tensor:
     shape = (samples, proposal.mean.shape[-1])
-    return image_normals(rows.numpy(), shape, seed, "importance", batch).to(proposal.mean)
+    return image_normals(images.numpy(), shape, seed, "importance", batch).to(proposal.mean)
 
 
 def _has_information(model: nn.Module) -> bool:

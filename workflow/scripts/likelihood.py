@@ -15,6 +15,7 @@ MEANING = {
     "standard_error": ("nats", "standard error of log_px from the spread of the importance weights"),
     "effective_samples": ("1", "effective number of importance samples, (sum w)^2 / sum w^2"),
     "pareto_k": ("1", "Pareto shape of the largest importance weights; above 0.7 log_px is not to be trusted"),
+    "samples": ("1", "importance samples the image got"),
     "fell_back": ("1", "the Laplace proposal failed and the encoder's was used"),
 }
 
