@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 import workspace
+from engram.artifacts import read
 from workspace import planned, snakemake
 
 STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
@@ -160,6 +161,13 @@ def test_every_artifact_has_named_axes_units_and_attributes(finished):
             for name in ("log_px", "log_p_in", "score", "loss_train"):
                 assert name not in stored or stored[name].attrs["units"] == "nats"
     assert kinds == set(EXPECTED)
+
+
+def test_every_artifact_passes_the_checks_of_engrams_own_reader(finished):
+    for path in artifacts(finished):
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            kind = stored.attrs["kind"]
+        assert read(path, kind).sizes
 
 
 def test_every_artifact_opens_in_h5py_with_a_scale_on_each_axis(finished):

@@ -19,7 +19,10 @@ MEANING = {
     "fell_back": ("1", "the Laplace proposal failed and the encoder's was used"),
 }
 
-with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
+# A single sample has no standard error, and few samples no Pareto shape.
+UNDEFINED = {"standard_error", "pareto_k"}
+
+with job(snakemake.log[0]) as log, claimed_device(snakemake.threads) as device:
     started = time.monotonic()
     params, wildcards = snakemake.params, snakemake.wildcards
     data = artifacts.read(snakemake.input.dataset, "dataset")
@@ -37,7 +40,14 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
         device,
         title=f"{wildcards.experiment} {wildcards.estimator} {wildcards.repeat} epoch {wildcards.epoch}",
     )
-    variables = {n: variable(("model", "draw", "sample"), getattr(result, n), *MEANING[n]) for n in MEANING}
+    if result.fell_back.any():
+        log.warning(
+            "%d of %d estimates fell back to the encoder's proposal", result.fell_back.sum(), result.fell_back.size
+        )
+    variables = {
+        name: variable(("model", "draw", "sample"), getattr(result, name), *meaning, name in UNDEFINED)
+        for name, meaning in MEANING.items()
+    }
     variables |= {
         "repeat": variable(
             ("model",), [repeat] * len(folds), "1", "repeat the model belongs to; -1 for the full model"
