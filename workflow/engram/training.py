@@ -17,6 +17,7 @@ from engram.errors import UserError
 from engram.jobs import Progress, log
 from engram.lockstep import Pack
 from engram.randomness import generator, torch_generator
+from engram.stopping import Stop
 from engram.training_state import StateFolder
 
 STEPS_PER_BLOCK = 32
@@ -88,10 +89,11 @@ class Training:
             torch.manual_seed(seed)
             return models.build(image_shape=self.plan.image_shape, **self.plan.model)
 
-    def run(self, folder: StateFolder) -> None:
+    def run(self, folder: StateFolder, stop: Stop | None = None) -> None:
         """Train to the last epoch, continuing what `folder` holds; leaves a snapshot of every scored epoch there.
 
-        Raises UserError if the loss is no longer a number or has grown beyond reason.
+        Raises UserError if the loss is no longer a number or has grown beyond reason, or, with the state saved, if `stop` has
+        a reason.
         """
         self._resume(folder)
         plan, started = self.plan, time.monotonic() - self.seconds
@@ -108,6 +110,8 @@ class Training:
                         self._images_in_blocks(self.block) - before, epoch=self.epoch + 1, loss=f"{loss:.2f}"
                     )
                     self.seconds = time.monotonic() - started
+                    if stop and stop.reason:
+                        self._stop(folder, stop.reason)
                     if time.monotonic() - saved > SAVE_EVERY:
                         self._save(folder)
                         saved = time.monotonic()
@@ -209,6 +213,13 @@ class Training:
 
     def _mend(self) -> str:
         return f"lower experiments.{self.plan.experiment}.training.learning_rate (now {self.plan.learning_rate})"
+
+    def _stop(self, folder: StateFolder, reason: str) -> None:
+        self._save(folder)
+        raise UserError(
+            f"training of {self.plan.experiment}, {self.plan.repeat} stopped {reason}, in epoch {self.epoch + 1} of "
+            f"{self.plan.epochs}; its state is saved in {folder.path}: the same command goes on from there"
+        )
 
     def _save(self, folder: StateFolder) -> None:
         arrays = {f"{i}.{name}": v for i, pack in enumerate(self.packs) for name, v in pack.training_state().items()}

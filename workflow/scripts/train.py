@@ -7,6 +7,7 @@ from engram import artifacts, membership, provenance, trained
 from engram.device import claimed_device, describe
 from engram.jobs import job
 from engram.machine import peak_memory
+from engram.stopping import stop_in_time
 from engram.training import Plan, Training
 from engram.training_state import StateFolder, fingerprint
 
@@ -33,7 +34,8 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
     folder = StateFolder(params.state, fingerprint(values, in_training))
     with folder.locked():
         training = Training(plan, torch.from_numpy(data.images.values).to(device))
-        training.run(folder)
+        with stop_in_time() as stop:
+            training.run(folder, stop)
         attributes = provenance.attributes(
             plan.experiment,
             plan.seed,
