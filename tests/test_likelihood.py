@@ -112,7 +112,8 @@ def test_an_image_gets_the_same_value_in_any_chunk_or_subset_when_its_noise_is_n
     whole = estimate(model, x, noise=noise)
     rows = torch.tensor([31, 4, 17])
     part = estimate(model, x[rows], noise=noise[rows])
-    monkeypatch.setattr("engram.likelihood.CHUNK", 3 * 2 * 196)
+    for chunk in ("SAMPLES_CHUNK", "JACOBIAN_CHUNK"):
+        monkeypatch.setattr(f"engram.likelihood.{chunk}", 3 * 2 * 196)
     chunked = estimate(model, x, noise=noise)
     for name in ("log_px", "elbo", "standard_error", "effective_samples"):
         torch.testing.assert_close(getattr(part, name), getattr(whole, name)[rows], rtol=1e-3, atol=1e-3)

@@ -6,14 +6,14 @@ import time
 
 import numpy as np
 import pytest
-from test_training import plan, run, weights
-from test_training import images as images  # a fixture
 
 from engram import training
 from engram.errors import UserError
 from engram.stopping import Stop, stop_in_time
 from engram.training import Training
 from engram.training_state import StateFolder
+from test_training import images as images  # a fixture
+from test_training import plan, run, weights
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

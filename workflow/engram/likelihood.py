@@ -26,7 +26,9 @@ from engram.observations import log_pixel_volume
 from engram.proposals import Proposal, encoder_proposal
 from engram.randomness import image_normals
 
-CHUNK = 2**19  # samples x pixels at once: bounds memory, and tensors of 2 MB stay in the cache
+# Numbers at once, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in a CPU's cache, and in
+# Jacobians of decoders, where larger matrix products gain more than the cache does (benchmarks/likelihood_chunks.py).
+SAMPLES_CHUNK, JACOBIAN_CHUNK = 2**20, 2**22
 
 
 @torch.no_grad()
@@ -118,7 +120,7 @@ def log_weights(model: nn.Module, x: Tensor, proposal: Proposal, noise: Tensor) 
     Minus infinity where the model gives no density, or none that is a number.
     """
     z, log_ratio = proposal.draw(noise)
-    parts = [model.log_prob_given_latent(x, some) for some in z.split(max(1, CHUNK // x.numel()))]
+    parts = [model.log_prob_given_latent(x, some) for some in z.split(max(1, SAMPLES_CHUNK // x.numel()))]
     weights = (torch.cat(parts) + log_ratio).T
     return torch.where(weights.isfinite(), weights, -torch.inf)
 
@@ -131,7 +133,7 @@ def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor],
             found = _exact(model.log_prob(x))
         else:
             latent_dim = model.encode(x[:1])[0].shape[-1]
-            chunks = torch.arange(len(x)).split(max(1, CHUNK // (latent_dim * x[0].numel())))
+            chunks = torch.arange(len(x)).split(max(1, JACOBIAN_CHUNK // (latent_dim * x[0].numel())))
             found = _join([of_chunk(x[rows], rows) for rows in chunks])
     return replace(found, log_px=found.log_px + volume, elbo=found.elbo + volume)
 
