@@ -9,7 +9,7 @@ from scipy.stats import genpareto
 
 from engram.errors import UserError
 from engram.importance import generalized_pareto_shape, pareto_k, summarize
-from engram.likelihood import CHUNK, estimate, estimate_to_precision
+from engram.likelihood import SAMPLES_CHUNK, estimate, estimate_to_precision
 from engram.observations import draw
 from latent_models import GaussianVAE, LinearVAE, log_px_by_quadrature, small_digits, trained_on_digits
 
@@ -147,8 +147,8 @@ def test_no_pass_decodes_more_than_the_chunk(model, digits, monkeypatch):
         return decode(z)
 
     monkeypatch.setattr(model, "decode", watched)
-    estimate(model, digits[:8], samples=5000)
-    assert CHUNK / 2 < largest <= CHUNK
+    estimate(model, digits[:8], samples=10_000)
+    assert SAMPLES_CHUNK / 2 < largest <= SAMPLES_CHUNK
 
 
 # --- hostile models
