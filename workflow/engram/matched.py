@@ -10,15 +10,15 @@ all choices is a product over repeats,
 
     prod_l mean_k exp(-p_lk e^u).
 
-So the mean difference of two such logs is a one-dimensional integral, which the trapezoid rule takes to 1e-9.
+So the mean difference of two such logs is a one-dimensional integral, which the trapezoid rule in float32 takes to 1e-5 nat.
 """
 
 import numpy as np
 
 from engram.errors import UserError
 
-STEP = 0.4  # of u; the trapezoid error of these integrands falls as exp(-pi^2 / step), 2e-11 here
-LOWEST = -26.0  # where p e^u <= e^-26 for all p <= 1: the products are 1 to 1e-10
+STEP = 0.8  # of u; the trapezoid error of these integrands falls as exp(-pi^2 / step), 4e-6 here
+LOWEST = -16.0  # where p e^u <= e^-16 for all p <= 1: the products are 1 to float32's accuracy
 HIGHEST = 5.0  # exp(-e^5) is 0 for our purposes; larger exponents are cut there, before they overflow
 COLUMNS = 64  # images at once
 
@@ -31,7 +31,7 @@ def matched_difference(values: np.ndarray, is_in: np.ndarray, repeat: np.ndarray
     """
     shape = values.shape[1:]
     is_in = np.broadcast_to(is_in, values.shape).reshape(len(values), -1)
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), -1).astype(np.float32)
     rows = [np.flatnonzero(repeat == number) for number in np.unique(repeat)]
     if any(is_in[row].all(axis=0).any() or not is_in[row].any(axis=0).all() for row in rows):
         raise UserError("statistic: size_matched needs an in model and an out model of every image in every repeat")
@@ -41,18 +41,19 @@ def matched_difference(values: np.ndarray, is_in: np.ndarray, repeat: np.ndarray
     difference = np.empty(values.shape[1])
     for start in range(0, len(order), COLUMNS):
         columns = order[start : start + COLUMNS]
-        u = np.arange(LOWEST, HIGHEST + reach[columns[-1]], STEP)
+        u = np.arange(LOWEST, HIGHEST + reach[columns[-1]], STEP, dtype=np.float32)
         difference[columns] = _integral(values[:, columns], is_in[:, columns], rows, u)
     return difference.reshape(shape)
 
 
 def _integral(values: np.ndarray, is_in: np.ndarray, rows: list[np.ndarray], u: np.ndarray) -> np.ndarray:
     """Integral of (out product - in product) over u, for values (models, columns): (columns,)."""
-    product = {True: 1.0, False: 1.0}
+    in_product = out_product = 1.0
     for row in rows:
-        factor = np.exp(-np.exp(np.minimum(values[row][..., None] + u, HIGHEST)))
-        for side in product:
-            chosen = is_in[row] == side
-            weight = chosen / chosen.sum(axis=0)
-            product[side] = product[side] * np.einsum("kcu,kc->cu", factor, weight)
-    return STEP * (product[False] - product[True]).sum(axis=1)
+        factor = np.exp(-np.exp(np.minimum(values[row][..., None] + u, np.float32(HIGHEST))))
+        is_out = ~is_in[row]
+        out_sum = np.einsum("kcu,kc->cu", factor, is_out.astype(np.float32))
+        out_count = is_out.sum(axis=0, dtype=np.float32)[:, None]
+        out_product = out_product * (out_sum / out_count)
+        in_product = in_product * ((factor.sum(axis=0) - out_sum) / (len(row) - out_count))
+    return STEP * (out_product - in_product).sum(axis=1, dtype=np.float64)

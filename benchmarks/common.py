@@ -1,0 +1,99 @@
+"""What the benchmarks share: timing things in turn, and the tables they print."""
+
+import contextlib
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engram.training import Plan, Training
+from engram.training_state import StateFolder
+
+MLP = {"name": "bernoulli_mlp_vae", "latent_dim": 16}
+
+
+class StepsOnly(Training):
+    """A training whose epochs end with the last step: no losses, nothing saved."""
+
+    def _finish_epoch(self, folder: StateFolder) -> None:
+        self.epoch, self.block = self.epoch + 1, 0
+
+
+def trained_by_engram(
+    kind: type[Training],
+    model: dict,
+    image_shape: tuple[int, int, int],
+    images: np.ndarray,
+    folder: Path,
+    epochs: int = 1,
+    held_out: np.ndarray | None = None,
+    folds: int = 1,
+    device: torch.device | str = "cpu",
+) -> Training:
+    """`folds` models trained from new as engram trains them, each on all of `images` (n, pixels) uint8, batch 64, lr 1e-3.
+
+    Their losses after an epoch are taken of `images` and of `held_out` (m, pixels).
+    """
+    everything = images if held_out is None else np.concatenate([images, held_out])
+    plan = Plan(
+        experiment="benchmark",
+        repeat="repeat-00",
+        model=model,
+        image_shape=image_shape,
+        epochs=epochs,
+        batch_size=64,
+        learning_rate=1e-3,
+        scored_epochs=[],
+        seed=42,
+        folds=list(range(folds)),
+        trained_on=[np.arange(len(images))] * folds,
+        held_out=[np.arange(len(images), len(everything))] * folds,
+    )
+    training = kind(plan, torch.from_numpy(everything).to(device))
+    training.run(StateFolder(folder, ""))
+    return training
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep progress bars and prints of both programs off the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def alternate(actions: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, np.ndarray]:
+    """Units per second of each action, (rounds,); an action returns how many units it did.
+
+    The actions take turns, every other round in reverse order, so that whatever else the machine does hits all alike.
+    A first round is not counted: imports and first allocations belong to nobody.
+    """
+    rates = {name: np.zeros(rounds) for name in actions}
+    for number in range(-1, rounds):
+        for name in list(actions)[:: 1 if number % 2 else -1]:
+            started = time.perf_counter()
+            with quiet():
+                units = actions[name]()
+            if number >= 0:
+                rates[name][number] = units / (time.perf_counter() - started)
+    return rates
+
+
+def spread(values: np.ndarray, digits: int = 2) -> str:
+    """Median [lowest, highest]."""
+    return f"{np.median(values):.{digits}f} [{values.min():.{digits}f}, {values.max():.{digits}f}]"
+
+
+def print_table(rows: Sequence[Mapping[str, object]], path: Path | None = None) -> None:
+    """Rows with the same keys as a Markdown table; also as CSV to `path`."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([str(row[name]) for name in names] for row in rows)]
+    print("\n".join(f"| {' | '.join(line)} |" for line in lines), flush=True)
+    if path:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)

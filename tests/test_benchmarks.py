@@ -1,0 +1,164 @@
+"""The benchmarks run at tiny sizes, and what they compute from measurements is right. Nothing is claimed about speed here."""
+
+import csv
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engram.datasets import idx
+from engram.models import build
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import against_reference  # noqa: E402
+import ceilings  # noqa: E402
+import common  # noqa: E402
+import lockstep  # noqa: E402
+import scaling  # noqa: E402
+from reference_program import write_idx  # noqa: E402
+
+# As much of a program with the reference's interface as the benchmark calls; its estimate of log p is a fixed number.
+PROGRAM = {
+    "dataset": """
+        import os
+        from torch.utils.data import DataLoader, Subset
+        from torchvision import datasets, transforms
+        class MNIST(datasets.MNIST):
+            def __getitem__(self, index):
+                return *super().__getitem__(index), index
+        class SplitDataset:
+            def __init__(self, name, root_seed, batch_size, params):
+                root = os.path.join(os.environ["DL_DATASETS_ROOT"], "MNIST")
+                made = transforms.Compose([transforms.Pad(2), transforms.ToTensor()])
+                self._data, self._test = (MNIST(root, train, made, download=True) for train in (True, False))
+            def create_full(self):
+                return DataLoader(self._data, 64)
+            def create_full_test(self):
+                return DataLoader(self._test, 64)
+            def create_subset_loader(self, indices):
+                return DataLoader(Subset(self._data, indices), 64)
+        """,
+    "models": """
+        from torch import nn
+        def load_model(name, img_dim, latent_dim, in_channels):
+            sizes = [(1024, 512), (512, 256), (256, latent_dim), (256, latent_dim)]
+            return nn.ModuleList(nn.Linear(*s) for s in [*sizes, (latent_dim, 256), (256, 512), (512, 1024)])
+        """,
+    "trainer": """
+        import torch
+        class MarginalTrainer:
+            def __init__(self, device, epochs, lr):
+                self.seen = 0
+            def fit(self, model, train_loader, test_loader, compute_px_every):
+                self.seen += sum(len(x) for x, *_ in train_loader)
+            def marginal(self, model, loader, N):
+                return {int(i): -100.0 for *_, rows in loader for i in rows}
+            def marginal_batch(self, model, x, N):
+                return torch.full((len(x),), -1000.0 + N)
+        """,
+}
+
+
+@pytest.fixture
+def program(tmp_path):
+    for name, code in PROGRAM.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
+    modules = set(sys.modules)
+    yield tmp_path
+    sys.path.remove(str(tmp_path))
+    for name in set(PROGRAM) - modules | {"SyncRNG"}:
+        sys.modules.pop(name, None)
+
+
+def test_the_comparison_prints_every_measurement(program, capsys, monkeypatch):
+    monkeypatch.delenv("ENGRAM_DATA_ROOT", raising=False)
+    sizes = {"train": 64, "images": 8, "error-images": 4, "most-samples": 1024, "truth-samples": 64, "rounds": 1}
+    settings = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
+    precision = torch.get_float32_matmul_precision()
+    try:
+        table = program / "table.csv"
+        against_reference.main(["--reference", str(program), "--threads", "1", "--csv", str(table), *settings])
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    printed = capsys.readouterr().out
+    with table.open(newline="") as file:
+        rows = [row["images/s"] for row in csv.DictReader(file)]
+    assert rows == ["training, steps", "training, whole epoch", "log p, `published`", "log p, `corrected`"]
+    assert "| reference | 256 |" in printed and "| reference | 1024 |" in printed
+    assert "does not reach" in printed
+
+
+def test_bias_deviation_and_error_of_a_hand_case():
+    errors = against_reference.Errors.of(torch.tensor([-1.0, 1.0, 3.0]), torch.zeros(3))
+    assert (errors.bias, errors.deviation) == pytest.approx((1, 2))
+    assert errors.rms == pytest.approx((11 / 3) ** 0.5)
+
+
+def test_the_factor_counts_samples_and_speed():
+    errors = against_reference.Errors
+    ours, theirs = errors(0, 0.3, 0.3), {256: errors(-1, 1, 1.4), 1024: errors(-0.1, 0.2, 0.22)}
+    # Four times the samples of its default, at which we are twice as fast.
+    assert "at 1024 samples: 8 [8, 8]" in against_reference._factor(ours, theirs, np.array([2.0]))
+    never = {256: errors(-1, 1.2, 1.6), 1024: errors(-0.5, 0.6, 0.8)}
+    said = against_reference._factor(ours, never, np.array([2.0]))
+    assert "more than 8 [8, 8]" in said
+    assert "4096 samples would do: 32 [32, 32]" in said  # sd 0.6 to 0.3: four times as many
+    assert "samples^-0.50" in said
+
+
+def test_actions_take_turns_and_the_first_round_does_not_count():
+    done = []
+    rates = common.alternate({name: lambda name=name: done.append(name) or 5 for name in "ab"}, rounds=2)
+    assert "".join(done) == "ab" + "ba" + "ab"
+    assert {name: rate.shape for name, rate in rates.items()} == {"a": (2,), "b": (2,)}
+    assert all((rate > 0).all() for rate in rates.values())
+
+
+def test_spread_is_median_lowest_and_highest():
+    assert common.spread(np.array([3.0, 1.0, 2.0]), 1) == "2.0 [1.0, 3.0]"
+
+
+def test_written_idx_files_are_read_back(tmp_path, rng):
+    images = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    write_idx(tmp_path / "images", images)
+    assert (idx.parse(tmp_path / "images", (tmp_path / "images").read_bytes(), 3) == images).all()
+
+
+def test_training_steps_change_the_model_and_take_no_losses(tmp_path, rng):
+    images = rng.integers(0, 256, (70, 64), dtype=np.uint8)
+    small = {"name": "bernoulli_mlp_vae", "latent_dim": 2, "hidden": [8, 4]}
+    one = common.trained_by_engram(common.StepsOnly, small, (1, 8, 8), images, tmp_path, folds=2)
+    fresh = build(image_shape=(1, 8, 8), **small)
+    assert one.epoch == 1 and np.isnan(one.losses.train).all()
+    assert one.packs[0].state(0).keys() == fresh.state_dict().keys()
+
+
+def test_lockstep_compares_the_ways_of_packing(capsys):
+    lockstep.main(["--folds", "2", "--steps", "1", "--rounds", "1", "--cores", "1"])
+    assert "| training, images/s | alone | by turns | in one pack |" in capsys.readouterr().out
+
+
+def test_ceilings_prints_a_table(capsys):
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    try:
+        ceilings.main(["--threads", "1", "--seconds", "0.01"])
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
+    assert "float32, oneDNN" in capsys.readouterr().out
+
+
+def test_the_made_up_experiment_goes_through_the_score_stage(tmp_path):
+    scaling._write_experiment(str(tmp_path), 40, 1)
+    assert scaling._score(str(tmp_path), 1) > 0
+    assert len((tmp_path / "corrected.csv").read_text().splitlines()) == 41
+
+
+def test_permutations_and_neighbours_run_at_tiny_sizes():
+    assert scaling._permute(20) > 0
+    assert scaling._find_nearest(30, 10) > 0
