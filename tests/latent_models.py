@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, softplus
 
 from engram.models import build
+from engram.models.conv_vae import ConvVAE
 
 
 class LinearVAE(nn.Module):
@@ -91,15 +92,49 @@ class GaussianVAE(nn.Module):
         return torch.stack([of_mean, 0.5 * (log_variance > self.floor).to(of_mean)], -1)
 
 
+def conv_vae(name: str, latent_dim: int) -> nn.Module:
+    """A small convolutional VAE of 32 x 32 pixels with weights at random, whose images depend on z gently but clearly."""
+    torch.manual_seed(0)
+    model = build(name, (1, 32, 32), latent_dim=latent_dim, features=2).double().eval().requires_grad_(False)
+    model.decoder[0].weight *= 5
+    model.decoder[-1].weight *= 10
+    for layer in model.decoder:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+    return model
+
+
+def drawn_from(model: nn.Module, n: int) -> Tensor:
+    """n observations of a latent-variable model, (n, *image_shape), in its own precision."""
+    rng = torch.Generator().manual_seed(1)
+    z = torch.randn(n, model.latent_dim, generator=rng, dtype=next(model.parameters()).dtype)
+    return model.observe(model.decode(z), rng).to(z)
+
+
+def without_relu(model: nn.Module) -> tuple[nn.Module, Tensor, Tensor]:
+    """`model` with a linear decoder: itself, and the weight (pixels, latent_dim) and offset (pixels,) of its mean image.
+
+    Batch norm in evaluation is linear. If the decoder has log-variances, they are made 0 for all z.
+    """
+    layers = [nn.Identity() if isinstance(layer, nn.ReLU) else layer for layer in model.decoder]
+    model.decoder = nn.Sequential(*layers)
+    model.decoder[-1].weight[:, 1:] = 0
+    z = torch.cat([torch.zeros(1, model.latent_dim), torch.eye(model.latent_dim)]).double()
+    offset, *moved = model.decode(z)[:, 0].flatten(1)
+    return model, torch.stack(moved, 1) - offset[:, None], offset
+
+
 def log_px_by_quadrature(model: nn.Module, x: Tensor, reach: float = 6.0, points: int = 301) -> Tensor:
     """log p(x) by summing p(x | z) p(z) over a grid on [-reach, reach]^latent_dim, (n,) float64; latent_dim 1 or 2.
 
-    The model offers `log_prob_table(x, z)`, log p(x | z) of every x at every z, or has Bernoulli pixels.
+    The model offers `log_prob_table(x, z)`, log p(x | z) of every x at every z, or is a BernoulliMLPVAE, or is convolutional.
     """
     axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
     z = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
     log_prior = -0.5 * (z**2).sum(-1) - 0.5 * model.latent_dim * math.log(2 * math.pi)
-    table = getattr(model, "log_prob_table", partial(_bernoulli_table, model))
+    shipped = _conv_table if isinstance(model, ConvVAE) else _bernoulli_table
+    table = getattr(model, "log_prob_table", partial(shipped, model))
     with torch.no_grad():
         log_joint = table(x, z.to(x)).double() + log_prior.unsqueeze(1)
     return log_joint.logsumexp(0) + model.latent_dim * math.log(2 * reach / (points - 1))
@@ -108,6 +143,10 @@ def log_px_by_quadrature(model: nn.Module, x: Tensor, reach: float = 6.0, points
 def _bernoulli_table(model: nn.Module, x: Tensor, z: Tensor) -> Tensor:
     logits = model.decode(z)
     return logits @ x.flatten(1).T - softplus(logits).sum(-1, keepdim=True)
+
+
+def _conv_table(model: nn.Module, x: Tensor, z: Tensor) -> Tensor:
+    return torch.cat([model.log_prob_given_latent(x, some.unsqueeze(1).expand(-1, len(x), -1)) for some in z.split(50)])
 
 
 def small_digits(n: int) -> Tensor:

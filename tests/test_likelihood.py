@@ -10,8 +10,17 @@ from scipy.stats import genpareto
 from engram.errors import UserError
 from engram.importance import generalized_pareto_shape, pareto_k, summarize
 from engram.likelihood import SAMPLES_CHUNK, estimate, estimate_to_precision
-from engram.observations import draw
-from latent_models import GaussianVAE, LinearVAE, log_px_by_quadrature, small_digits, trained_on_digits
+from engram.observations import draw, log_pixel_volume
+from latent_models import (
+    GaussianVAE,
+    LinearVAE,
+    conv_vae,
+    drawn_from,
+    log_px_by_quadrature,
+    small_digits,
+    trained_on_digits,
+    without_relu,
+)
 
 LOG_256 = math.log(256)
 
@@ -61,7 +70,42 @@ def test_the_elbo_of_a_mean_field_encoder_falls_short_by_its_divergence_from_the
     assert not found.fell_back.any()
 
 
+@pytest.mark.parametrize("name", ["gaussian_conv_vae", "gaussian_conv_vae_scalar_variance"])
+def test_one_laplace_sample_is_exact_for_a_convolutional_decoder_without_relu(name):
+    model, weight, offset = without_relu(conv_vae(name, latent_dim=3))
+    variance = torch.exp(getattr(model, "log_variance", torch.zeros(()))).double()
+    covariance = weight @ weight.T + variance * torch.eye(1024)
+    x = drawn_from(model, 5)
+    exact = torch.distributions.MultivariateNormal(offset, covariance).log_prob(x.flatten(1))
+    found = estimate(model, x, samples=1, proposal_scale=1.0)
+    torch.testing.assert_close(found.log_px, exact + log_pixel_volume(x, "logit"), rtol=0, atol=1e-6)
+
+
 # --- quadrature
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize("name", ["bernoulli_conv_vae", "gaussian_conv_vae", "gaussian_conv_vae_scalar_variance"])
+def test_a_convolutional_vae_agrees_with_quadrature_by_both_proposals(name, latent_dim):
+    model = conv_vae(name, latent_dim)
+    x = drawn_from(model, 6)
+    exact = log_px_by_quadrature(model, x, reach=4.5, points={1: 301, 2: 51}[latent_dim])
+    exact += log_pixel_volume(x, model.observation)
+    for proposal, samples in (("laplace", 256), ("encoder", 2048)):
+        found = estimate(model, x, proposal, samples=samples)
+        assert ((found.log_px - exact).abs() <= 4 * found.standard_error + 1e-3).all()
+        assert found.standard_error.max() < 0.1
+        assert not found.fell_back.any()
+
+
+def test_a_mixture_of_logistics_keeps_its_encoder_and_agrees_with_quadrature():
+    model = conv_vae("logistic_mixture_conv_vae", latent_dim=1).float()
+    x = drawn_from(model, 2)
+    found = estimate(model, x, "laplace", samples=256)
+    assert found.fell_back.all()
+    exact = log_px_by_quadrature(model, x, reach=4.5, points=41)
+    assert ((found.log_px - exact).abs() <= 4 * found.standard_error + 1e-3).all()
+    assert found.standard_error.max() < 0.1
 
 
 @pytest.mark.parametrize(("proposal", "samples"), [("laplace", 64), ("encoder", 1024)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import integrate, special
 
+from engram.errors import UserError
 from engram.observations import LOGIT_MARGIN, draw, log_pixel_volume, to_pixels
 
 
@@ -46,3 +47,17 @@ def test_a_density_of_y_becomes_probabilities_of_grey_levels_that_add_up_to_one(
 
 def test_binary_observations_have_no_volume():
     assert log_pixel_volume(torch.ones(3, 1, 2, 2), "binary").tolist() == [0, 0, 0]
+
+
+def test_8_bit_observations_are_the_grey_levels_whatever_the_noise_and_have_no_volume():
+    grey = torch.arange(256, dtype=torch.uint8).reshape(1, 256)
+    for uniform in (0.0, 0.7):
+        x = draw(grey, torch.full((1, 256), uniform), "pixels")
+        assert torch.equal((x * 255).round(), grey.float()) and x.min() == 0 and x.max() == 1
+    assert to_pixels(x, "pixels") is x
+    assert log_pixel_volume(x, "pixels").tolist() == [0]
+
+
+def test_a_models_unknown_kind_of_observation_is_named():
+    with pytest.raises(UserError, match="observation is 'pixel'; choose binary, logit or pixels"):
+        draw(torch.zeros(1, 1, dtype=torch.uint8), torch.zeros(1, 1), "pixel")

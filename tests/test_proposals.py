@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from engram.laplace import curvature, find_mode, fit_normal, laplace_proposal, log_joint
 from engram.proposals import Proposal, encoder_proposal
-from latent_models import GaussianVAE, LinearVAE, small_digits, trained_on_digits
+from latent_models import GaussianVAE, LinearVAE, conv_vae, drawn_from, small_digits, trained_on_digits, without_relu
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,33 @@ def test_curvature_weighs_means_and_log_variances_by_their_information():
     torch.testing.assert_close(curvature(model, z).squeeze(), 1 + (jacobian**2 * information).sum())
     assert (information[:, 1] == 0).any(), "some log-variance should be clamped, and carry no information"
     assert (information[:, 1] == 0.5).any()
+
+
+@pytest.mark.parametrize("name", ["gaussian_conv_vae", "gaussian_conv_vae_scalar_variance"])
+def test_a_convolutional_decoder_without_relu_has_the_posterior_of_a_linear_gaussian_model(name):
+    model, weight, offset = without_relu(conv_vae(name, latent_dim=3))
+    variance = torch.exp(getattr(model, "log_variance", torch.zeros(()))).double()
+    x = drawn_from(model, 5)
+    precision = torch.eye(3) + weight.T @ weight / variance
+    mean = torch.linalg.solve(precision, weight.T @ (x.flatten(1) - offset).T / variance).T
+    assert (mean - encoder_proposal(model, x).mean).abs().max() > 0.1, "the encoder should not know the answer"
+    torch.testing.assert_close(curvature(model, torch.zeros(5, 3).double()), precision.expand(5, -1, -1))
+    proposal = laplace_proposal(model, x, newton_steps=1, proposal_scale=1.0)
+    torch.testing.assert_close(proposal.mean, mean)
+    torch.testing.assert_close(proposal.scale @ proposal.scale.mT, torch.linalg.inv(precision).expand(5, -1, -1))
+    assert not proposal.fell_back.any()
+
+
+@pytest.mark.parametrize("name", ["bernoulli_conv_vae", "gaussian_conv_vae", "gaussian_conv_vae_scalar_variance"])
+def test_the_curvature_of_a_convolutional_model_is_the_mean_square_of_its_score(name):
+    """E[s s'] over x from p(x | z), s = d log p(x | z) / dz by autograd, is what J' W J is a formula for."""
+    model, z = conv_vae(name, latent_dim=2), torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    rng = torch.Generator().manual_seed(0)
+    x = model.observe(model.decode(z).expand(3000, -1, -1, -1), rng).double()
+    at = z.expand(3000, -1).clone().requires_grad_()
+    score = torch.autograd.grad(model.log_prob_given_latent(x, at).sum(), at)[0]
+    expected = curvature(model, z)[0] - torch.eye(2)
+    torch.testing.assert_close(score.T @ score / 3000, expected, rtol=0, atol=0.1 * expected.diagonal().max().item())
 
 
 def test_newton_finds_modes_as_high_as_those_of_scipy(model, digits):

@@ -1,7 +1,8 @@
 """From a stored grey or colour image to the observation x that a model sees, and back to pixel space.
 
 A grey level becomes an observation by chance: a Bernoulli pixel is 1 with probability grey/255 ("binary"), a continuous one
-is dequantized with uniform noise and stretched to the real line by a logit ("logit"; Papamakarios et al. 2017).
+is dequantized with uniform noise and stretched to the real line by a logit ("logit"; Papamakarios et al. 2017). A model of
+the 8-bit levels themselves sees grey/255, without any noise ("pixels").
 """
 
 import math
@@ -9,20 +10,29 @@ import math
 import torch
 from torch.nn.functional import softplus
 
+from engram.errors import UserError
+
 LOGIT_MARGIN = 0.05  # lambda of the paper: keeps the logit finite at black and white
 
 
 def draw(images: torch.Tensor, uniforms: torch.Tensor, observation: str) -> torch.Tensor:
-    """Observations x of uint8 `images` from uniforms on [0, 1) of the same shape; `observation` is "binary" or "logit"."""
+    """Observations x of uint8 `images` from uniforms on [0, 1) of the same shape.
+
+    Raises UserError if `observation` is not "binary", "logit" or "pixels".
+    """
     if observation == "binary":
         return (uniforms * 255 < images).float()
+    if observation == "pixels":
+        return images.float() / 255
+    if observation != "logit":
+        raise UserError(f"a model's observation is {observation!r}; choose binary, logit or pixels")
     pixels = (images.float() + uniforms) / 256
     return torch.logit(LOGIT_MARGIN + (1 - 2 * LOGIT_MARGIN) * pixels)
 
 
 def to_pixels(y: torch.Tensor, observation: str) -> torch.Tensor:
     """Values in [0, 1] of observations (or of means of observations)."""
-    if observation == "binary":
+    if observation != "logit":
         return y
     return ((torch.sigmoid(y) - LOGIT_MARGIN) / (1 - 2 * LOGIT_MARGIN)).clamp(0, 1)
 
@@ -30,9 +40,9 @@ def to_pixels(y: torch.Tensor, observation: str) -> torch.Tensor:
 def log_pixel_volume(x: torch.Tensor, observation: str) -> torch.Tensor:
     """log |dx / dpixel| in nats, (n,): what turns log p(x) into the log-probability of the 8-bit image.
 
-    Zero for binary observations. For logit ones, + D log(1 - 2 lambda) - D log 256 - sum(y - 2 softplus(y)).
+    Zero but for logit observations: + D log(1 - 2 lambda) - D log 256 - sum(y - 2 softplus(y)).
     """
-    if observation == "binary":
+    if observation != "logit":
         return x.new_zeros(len(x))
     y = x.flatten(1).double()
     per_pixel = math.log(1 - 2 * LOGIT_MARGIN) - math.log(256)

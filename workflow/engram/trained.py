@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
 from engram import artifacts, models
 from engram.artifacts import variable
+from engram.errors import UserError, first_line
 from engram.training import Training
 from engram.training_state import StateFolder
 
@@ -57,12 +59,21 @@ def load_model(path: str | Path, epoch: int, index: int = 0) -> torch.nn.Module:
 
 
 def load_models(path: str | Path, epoch: int) -> list[torch.nn.Module]:
-    """All models of models/{repeat}.h5 as they were after `epoch` epochs, in eval mode on the CPU."""
+    """All models of models/{repeat}.h5 as they were after `epoch` epochs, in eval mode on the CPU.
+
+    Raises UserError if the parameters are not those of the model that the file names.
+    """
     stored = artifacts.read(path, "models", epoch=epoch)
-    settings = json.loads(stored.attrs["model"])
-    loaded = []
-    for index in range(stored.sizes["model"]):
-        model = models.build(image_shape=tuple(stored.attrs["image_shape"]), **settings)
-        model.load_state_dict({name: torch.from_numpy(stored[name].values[index]) for name in model.state_dict()})
-        loaded.append(model.eval())
-    return loaded
+    try:
+        settings = json.loads(stored.attrs["model"])
+        image_shape = tuple(int(size) for size in stored.attrs["image_shape"])
+        return [_model(stored, index, image_shape, settings) for index in range(stored.sizes["model"])]
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"its parameters and its model do not fit ({first_line(error)})"
+        raise UserError(f"{path}: {reason}; delete it and run `snakemake --cores all {path}` to make it again") from error
+
+
+def _model(stored: xr.Dataset, index: int, image_shape: tuple[int, ...], settings: dict) -> torch.nn.Module:
+    model = models.build(image_shape=image_shape, **settings)
+    model.load_state_dict({name: torch.as_tensor(stored[name].values[index]) for name in model.state_dict()})
+    return model.eval()

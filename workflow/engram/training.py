@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engram import models, observations
+from engram.augmentation import flip_horizontally
 from engram.errors import UserError
 from engram.jobs import Progress, log
 from engram.lockstep import Pack
@@ -47,6 +48,7 @@ class Plan:
     folds: list[int]
     trained_on: list[np.ndarray]
     held_out: list[np.ndarray]
+    augmentation: str = "none"  # or "horizontal_flip": each image is mirrored half of the times it is trained on
 
     def stream(self, position: int, *names: str | int) -> tuple[str | int, ...]:
         """The name of one random stream of the model at `position` in `folds`."""
@@ -148,23 +150,32 @@ class Training:
             # Folds may differ by an image, so the last batches of an epoch may differ in size.
             for length in sorted({len(batch) for batch in batches} - {0}):
                 members = [index for index, batch in enumerate(batches) if len(batch) == length]
-                x = torch.stack([self._observe(batches[i], noise[i][0][step, :length]) for i in members])
-                normals = torch.stack([noise[i][1][step, :length] for i in members])
+                drawn = {i: [part[step, :length] for part in noise[i]] for i in members}
+                x = torch.stack([self._observe(batches[i], drawn[i][0], *drawn[i][2:]) for i in members])
+                normals = torch.stack([drawn[i][1] for i in members])
                 total[members] += pack.step(members, x, normals)
                 count += length * len(members)
         self._require_finite(total, positions)
         return float(total.sum()), count
 
-    def _noise(self, position: int) -> tuple[Tensor, Tensor]:
-        """Uniforms (steps, batch, pixels) for drawing x and normals (steps, batch, latent_dim) for z, of one block."""
+    def _noise(self, position: int) -> tuple[Tensor, ...]:
+        """Uniforms (steps, batch, pixels) for drawing x and normals (steps, batch, latent_dim) for z, of one block.
+
+        With augmentation also whether to mirror each image, (steps, batch) bool.
+        """
         device, batch = self.images.device, (STEPS_PER_BLOCK, self.plan.batch_size)
         stream = torch_generator(device, *self.plan.stream(position, "noise", self.epoch, self.block))
         uniforms = torch.rand(*batch, self.images.shape[1], generator=stream, device=device)
-        return uniforms, torch.randn(*batch, self.latent_dim, generator=stream, device=device)
+        normals = torch.randn(*batch, self.latent_dim, generator=stream, device=device)
+        if self.plan.augmentation == "none":
+            return uniforms, normals
+        return uniforms, normals, torch.rand(*batch, generator=stream, device=device) < 0.5
 
-    def _observe(self, chosen: np.ndarray, uniforms: Tensor) -> Tensor:
-        """x (len(chosen), *image_shape) of the images `chosen`."""
+    def _observe(self, chosen: np.ndarray, uniforms: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """x (len(chosen), *image_shape) of the images `chosen`, those that `mirrored` (len(chosen),) names turned over."""
         images = self.images[torch.from_numpy(chosen).to(self.images.device)]
+        if mirrored is not None:
+            images = flip_horizontally(images, mirrored, self.plan.image_shape)
         return observations.draw(images, uniforms, self.observation).reshape(-1, *self.plan.image_shape)
 
     def _finish_epoch(self, folder: StateFolder) -> None:
@@ -179,7 +190,7 @@ class Training:
             self._save(folder)
 
     def _loss(self, position: int, images: np.ndarray, name: str) -> float:
-        """Mean -ELBO per image of one model, on images and noise that are the same after every epoch."""
+        """Mean -ELBO per image of one model in pixel space, on images and noise that are the same after every epoch."""
         if not len(images):
             return float("nan")
         pack, index = self.place[position]
@@ -190,7 +201,8 @@ class Training:
             shape = (len(part), self.images.shape[1])
             x = self._observe(part, torch.rand(shape, generator=stream, device=self.images.device))
             noise = torch.randn(len(part), self.latent_dim, generator=stream, device=self.images.device)
-            total -= float(pack.evaluate(index, x, noise).double().sum())
+            elbo = pack.evaluate(index, x, noise) + observations.log_pixel_volume(x, self.observation)
+            total -= float(elbo.double().sum())
         return total / len(chosen)
 
     def _require_finite(self, loss: Tensor, positions: range) -> None:
@@ -232,6 +244,9 @@ class Training:
             return
         if state["packs"] != len(self.packs):
             log.warning("%s: was made on another kind of device; training starts again without it", folder.path)
+            return
+        if any(folder.load(f"epoch-{epoch}") is None for epoch in self.plan.scored_epochs if epoch <= state["epoch"]):
+            log.warning("%s: the models of a scored epoch are missing; training starts again", folder.path)
             return
         for i, pack in enumerate(self.packs):
             prefix = f"{i}."

@@ -13,11 +13,20 @@ import torch
 
 from engram.errors import UserError
 from engram.models.base import LatentVariableModel
+from engram.models.conv_vae import BernoulliConvVAE
+from engram.models.gaussian_conv_vae import GaussianConvVAE, GaussianConvVAEScalarVariance
+from engram.models.logistic_mixture_conv_vae import LogisticMixtureConvVAE
 from engram.models.mlp_vae import BernoulliMLPVAE
 
 __all__ = ["LatentVariableModel", "build", "known_models"]
 
-KNOWN = {"bernoulli_mlp_vae": BernoulliMLPVAE}
+KNOWN = {
+    "bernoulli_mlp_vae": BernoulliMLPVAE,
+    "bernoulli_conv_vae": BernoulliConvVAE,
+    "gaussian_conv_vae": GaussianConvVAE,
+    "gaussian_conv_vae_scalar_variance": GaussianConvVAEScalarVariance,
+    "logistic_mixture_conv_vae": LogisticMixtureConvVAE,
+}
 
 
 def known_models() -> list[str]:
@@ -43,6 +52,10 @@ def _import(name: str) -> type[torch.nn.Module]:
     if not attribute:
         raise UserError(f"model {name!r} is unknown; choose {', '.join(known_models())} or write module:Class")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f"model {name!r} could not be imported: {error}") from error
+    # The name may come from a file with models: whoever wrote it must not choose what is called here.
+    if not (inspect.isclass(found) and issubclass(found, LatentVariableModel)):
+        raise UserError(f"model {name!r} is no subclass of engram.models.LatentVariableModel")
+    return found

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class LatentVariableModel(nn.Module, ABC):
     """A variational autoencoder: z ~ N(0, I), x ~ p(x | decode(z)), with an encoder q(z | x) = N(mean, diag exp(log_variance)).
 
-    Subclasses set `observation` ("binary" or "logit": how x is drawn from an image, see engram.observations), and implement the
-    abstract methods. `information` is needed only for the Laplace proposal.
+    Subclasses set `observation` ("binary", "logit" or "pixels": how x is drawn from an image, see engram.observations), and
+    implement the abstract methods. `information` is needed only for the Laplace proposal.
     """
 
     observation: str
