@@ -19,6 +19,7 @@ include: "rules/scores.smk"
 include: "rules/analyses.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
+include: "rules/paper.smk"
 
 
 # A limit on GPUs is this machine's own: it must not hold back jobs on a cluster.
@@ -38,3 +39,15 @@ rule all_scores:
     """Scores of the experiments in `run:`, without analyses, figures and report."""
     input:
         all_scores(config["run"]),
+
+
+rule paper:
+    """The paper's four experiments: results/paper/reproduction.csv and results/paper/report.html."""
+    input:
+        lambda wildcards: reproduction_results("paper"),
+
+
+rule paper_small:
+    """The same from small versions of the MNIST experiments, for a workstation: results/paper_small/."""
+    input:
+        lambda wildcards: reproduction_results("paper_small"),

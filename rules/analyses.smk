@@ -12,8 +12,8 @@ rule neighbors:
         "../envs/engram.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         estimators=setting("estimators"),
         seed=setting("seed"),
@@ -38,8 +38,8 @@ rule mode_collapse:
         "../envs/engram.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         estimators=setting("estimators"),
         seed=setting("seed"),
@@ -62,8 +62,8 @@ rule density_split:
         "../envs/engram.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         estimators=setting("estimators"),
         seed=setting("seed"),

@@ -13,6 +13,7 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 
 from engram import config as engram_config
+from engram import requests
 from engram.errors import UserError
 from engram.machine import has_gpu
 from engram.provenance import importable_by_scripts, source_digest
@@ -20,6 +21,7 @@ from engram.provenance import importable_by_scripts, source_digest
 importable_by_scripts()
 try:
     engram_config.validate(config)
+    engram_config.require_unchanged(config, at_start=workflow.is_main_process)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -32,7 +34,9 @@ FIGURES = [
     "neighbors",
     "mode_collapse",
     "comparison",
+    "error_by_repeats",
 ]
+AS_PUBLISHED_AND_CORRECTED = {"as published": "published", "corrected": "corrected"}
 ANALYSES = ["neighbors", "mode_collapse", "density_split"]
 
 
@@ -42,6 +46,7 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     repeat=r"repeat-\d+|full",
     epoch=r"\d+",
+    reproduction="|".join(map(re.escape, config.get("reproductions", {}))) or "-",
 
 
 def code(name):
@@ -68,14 +73,15 @@ def setting(*keys):
 
 
 def estimator(key):
-    """A parameter: one value of the job's estimator in config.yaml."""
-    return lambda wildcards: config["estimators"][wildcards.estimator][key]
+    """A parameter: one value of the job's estimator, as its experiment uses it."""
+    return lambda wildcards: engram_config.estimator(config, wildcards.experiment, wildcards.estimator)[key]
 
 
 def likelihood_settings(wildcards):
     """The part of an estimator that log p depends on; the rest is the scores' affair."""
     only_scores = {"statistic", "permutations"}
-    return {key: value for key, value in config["estimators"][wildcards.estimator].items() if key not in only_scores}
+    settings = engram_config.estimator(config, wildcards.experiment, wildcards.estimator)
+    return {key: value for key, value in settings.items() if key not in only_scores}
 
 
 def dataset_definition(wildcards):
@@ -87,9 +93,15 @@ def dataset_of(wildcards):
     return f"results/datasets/{config['experiments'][wildcards.experiment]['dataset']}.h5"
 
 
+def estimators_of(experiment):
+    """Settings of an experiment's estimators by name, overrides included."""
+    names = config["experiments"][experiment]["estimators"]
+    return {name: engram_config.estimator(config, experiment, name) for name in names}
+
+
 def encoder_part_pair(experiment):
     """The estimators (encoder, laplace) of an experiment that differ in the proposal only, or None if there are no two."""
-    settings = {name: config["estimators"][name] for name in config["experiments"][experiment]["estimators"]}
+    settings = estimators_of(experiment)
     fixed = {name: estimator for name, estimator in settings.items() if estimator["observation"] == "fixed"}
     for encoder, laplace in itertools.permutations(fixed, 2):
         proposals = fixed[encoder]["proposal"], fixed[laplace]["proposal"]
@@ -192,7 +204,7 @@ def report_experiment(experiment):
     return {
         "name": experiment,
         "settings": settings,
-        "estimators": {name: config["estimators"][name] for name in settings["estimators"]},
+        "estimators": estimators_of(experiment),
         "dataset": f"results/datasets/{settings['dataset']}.h5",
         "membership": f"{folder}/membership.h5",
         "models": [f"{folder}/models/{repeat}.h5" for repeat in [*repeats(experiment), "full"]],
@@ -203,13 +215,87 @@ def report_experiment(experiment):
     }
 
 
-def report_inputs(wildcards):
-    """Every file that the report reads."""
+def report_inputs(experiments, kinds=("scores", "analyses", "figures")):
+    """Every file that the report of some experiments reads."""
     paths = []
-    for entry in map(report_experiment, config["run"]):
+    for entry in map(report_experiment, experiments):
         paths += [entry["dataset"], entry["membership"], *entry["models"], *entry["likelihoods"]]
-        paths += [path for kind in ("scores", "analyses", "figures") for path in entry[kind].values()]
+        paths += [path for kind in kinds for path in entry[kind].values()]
     return paths
+
+
+def reproduced(reproduction):
+    """This config's experiments by the names of the paper's that they stand for."""
+    return config["reproductions"][reproduction]
+
+
+def both_rates(reproduction):
+    """The experiments that stand for the paper's MNIST at learning rates 1e-3 and 1e-4; none if there are not both."""
+    names = [reproduced(reproduction).get(name) for name in ("mnist_lr1e-3", "mnist_lr1e-4")]
+    return names if all(names) else []
+
+
+def experiments_of_both_rates(wildcards):
+    """What figures need to know of these two experiments."""
+    return [report_experiment(experiment) for experiment in both_rates(wildcards.reproduction)]
+
+
+def rates(wildcards):
+    """Their learning rates."""
+    return [entry["settings"]["training"]["learning_rate"] for entry in experiments_of_both_rates(wildcards)]
+
+
+def full_models_of_both_rates(wildcards):
+    return [entry["models"][-1] for entry in experiments_of_both_rates(wildcards)]
+
+
+def scores_of_both_rates(wildcards):
+    return [path for entry in experiments_of_both_rates(wildcards) for path in entry["scores"].values()]
+
+
+def likelihoods_of_both_rates(wildcards):
+    """With the memberships by which they are turned into scores."""
+    return [
+        path for entry in experiments_of_both_rates(wildcards) for path in [entry["membership"], *entry["likelihoods"]]
+    ]
+
+
+def reproduction_experiments(wildcards):
+    """What the report needs to know of a reproduction's experiments, by the names of the paper's."""
+    return {name: report_experiment(ours) for name, ours in reproduced(wildcards.reproduction).items()}
+
+
+def reproduction_figures(reproduction):
+    """Figures that compare the experiments of a reproduction, by name."""
+    names = ["losses", "quantiles", "score_histogram"] if both_rates(reproduction) else []
+    return {name: f"results/{reproduction}/figures/{name}.png" for name in names}
+
+
+def reproduction_page(wildcards):
+    """What the report of a reproduction shows before its experiments."""
+    table = f"results/{wildcards.reproduction}/reproduction.csv"
+    return {"table": table, "figures": reproduction_figures(wildcards.reproduction)}
+
+
+def reproduction_inputs(wildcards):
+    """Every file that the table of a reproduction is made from."""
+    return report_inputs(reproduced(wildcards.reproduction).values(), ["scores", "analyses"])
+
+
+def reproduction_report_inputs(wildcards):
+    """Every file that the report of a reproduction reads, but its table."""
+    figures = reproduction_figures(wildcards.reproduction).values()
+    return [*report_inputs(reproduced(wildcards.reproduction).values()), *figures]
+
+
+def reproduction_results(reproduction):
+    """The page and the table of a reproduction, and everything behind them."""
+    if reproduction not in config.get("reproductions", {}):
+        raise WorkflowError(f"config.yaml has no reproductions.{reproduction}, which this target builds")
+    page = [f"results/{reproduction}/report.html", f"results/{reproduction}/reproduction.csv"]
+    figures = [figure.removesuffix("png") for figure in reproduction_figures(reproduction).values()]
+    both_formats = [figure + ending for figure in figures for ending in ("pdf", "png")]
+    return page + both_formats + all_results(reproduced(reproduction).values())
 
 
 def all_results(experiments):
@@ -218,6 +304,24 @@ def all_results(experiments):
 
 def all_scores(experiments):
     return [path for path in all_results(experiments) if "/scores/" in path]
+
+
+def train_request(estimate):
+    """A resource of rule train, by a function of engram.requests, which knows the experiment's size."""
+    return lambda wildcards, input, attempt: estimate(
+        config["experiments"][wildcards.experiment], wildcards.repeat, requests.shape_of_images(input.dataset), attempt
+    )
+
+
+def likelihood_request(estimate):
+    """A resource of rule likelihood, by a function of engram.requests."""
+    return lambda wildcards, input, attempt: estimate(
+        config["experiments"][wildcards.experiment],
+        likelihood_settings(wildcards),
+        wildcards.repeat,
+        requests.shape_of_images(input.dataset),
+        attempt,
+    )
 
 
 def gpus_here(wildcards):

@@ -4,11 +4,10 @@ rule dataset:
         "results/datasets/{dataset}.h5",
     log:
         "logs/datasets/{dataset}.log",
+    # On a cluster it runs where Snakemake does: compute nodes often have no internet.
+    localrule: True
     conda:
         "../envs/engram.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=120,
     params:
         definition=dataset_definition,
         code=code("dataset"),

@@ -212,3 +212,103 @@ rule figure_encoder_part:
         "Figure encoder_part of {wildcards.experiment}"
     script:
         "../workflow/scripts/figure_encoder_part.py"
+
+
+rule figure_error_by_repeats:
+    """How the error of a score falls with the number of repeats."""
+    input:
+        scores=scores,
+    output:
+        pdf="results/{experiment}/figures/error_by_repeats.pdf",
+        png=report(
+            "results/{experiment}/figures/error_by_repeats.png",
+            caption="../workflow/report/error_by_repeats.rst",
+            category="{experiment}",
+        ),
+    log:
+        "logs/{experiment}/figures/error_by_repeats.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        estimators=setting("estimators"),
+        code=code("figure_error_by_repeats"),
+    message:
+        "Figure error_by_repeats of {wildcards.experiment}"
+    script:
+        "../workflow/scripts/figure_error_by_repeats.py"
+
+
+rule figure_paper_losses:
+    """Losses of the full models at the paper's two learning rates."""
+    input:
+        models=full_models_of_both_rates,
+    output:
+        pdf="results/{reproduction}/figures/losses.pdf",
+        png=report(
+            "results/{reproduction}/figures/losses.png",
+            caption="../workflow/report/paper_losses.rst",
+            category="{reproduction}",
+        ),
+    log:
+        "logs/{reproduction}/figures/losses.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        rates=rates,
+        code=code("figure_paper_losses"),
+    message:
+        "Figure losses of {wildcards.reproduction}"
+    script:
+        "../workflow/scripts/figure_paper_losses.py"
+
+
+rule figure_paper_quantiles:
+    """Quantiles of the score against epoch at the paper's two learning rates, with intervals."""
+    input:
+        likelihoods_of_both_rates,
+    output:
+        pdf="results/{reproduction}/figures/quantiles.pdf",
+        png=report(
+            "results/{reproduction}/figures/quantiles.png",
+            caption="../workflow/report/paper_quantiles.rst",
+            category="{reproduction}",
+        ),
+    log:
+        "logs/{reproduction}/figures/quantiles.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        rates=rates,
+        experiments=experiments_of_both_rates,
+        panels=AS_PUBLISHED_AND_CORRECTED,
+        code=code("figure_paper_quantiles"),
+    message:
+        "Figure quantiles of {wildcards.reproduction}"
+    script:
+        "../workflow/scripts/figure_paper_quantiles.py"
+
+
+rule figure_paper_score_histogram:
+    """Distributions of the score at the paper's two learning rates, with Johnson-SU fits."""
+    input:
+        scores_of_both_rates,
+    output:
+        pdf="results/{reproduction}/figures/score_histogram.pdf",
+        png=report(
+            "results/{reproduction}/figures/score_histogram.png",
+            caption="../workflow/report/paper_score_histogram.rst",
+            category="{reproduction}",
+        ),
+    log:
+        "logs/{reproduction}/figures/score_histogram.log",
+    conda:
+        "../envs/engram.yaml"
+    params:
+        rates=rates,
+        experiments=experiments_of_both_rates,
+        panels=AS_PUBLISHED_AND_CORRECTED,
+        code=code("figure_paper_score_histogram"),
+    message:
+        "Figure score_histogram of {wildcards.reproduction}"
+    script:
+        "../workflow/scripts/figure_paper_score_histogram.py"

@@ -12,8 +12,8 @@ rule likelihood:
     threads: 1
     resources:
         gpu=gpus_here,
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=likelihood_request(requests.likelihood_megabytes),
+        runtime=likelihood_request(requests.likelihood_minutes),
     params:
         estimator=likelihood_settings,
         seed=setting("seed"),

@@ -6,11 +6,10 @@ rule membership:
         "results/{experiment}/membership.h5",
     log:
         "logs/{experiment}/membership.log",
+    # It takes seconds: on a cluster, queueing would take longer.
+    localrule: True
     conda:
         "../envs/engram.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         membership=setting("membership"),
         seed=setting("seed"),

@@ -1,15 +1,19 @@
 rule report:
     """One self-contained page of everything found in the experiments of `run:`."""
     input:
-        report_inputs,
+        report_inputs(config["run"]),
     output:
         "results/report.html",
     log:
         "logs/report.log",
     conda:
         "../envs/engram.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         experiments=[report_experiment(experiment) for experiment in config["run"]],
+        reproduction=None,
         code=code("report"),
         page=page(),
     message:

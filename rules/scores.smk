@@ -12,8 +12,8 @@ rule scores:
         "../envs/engram.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         statistic=estimator("statistic"),
         permutations=estimator("permutations"),

@@ -12,8 +12,8 @@ rule train:
     threads: 1
     resources:
         gpu=gpus_here,
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=train_request(requests.train_megabytes),
+        runtime=train_request(requests.train_minutes),
     params:
         model=setting("model"),
         training=setting("training"),

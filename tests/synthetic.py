@@ -21,8 +21,10 @@ SCORES = ["score", "score_log_mean_exp", "score_size_matched", "score_mean_log"]
 QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.999]
 
 
-def experiment(folder: Path, n=400, test=120, shape=(1, 8, 8), estimators=("published", "corrected"), seed=0) -> dict:
-    """Write the artifacts under `folder` and return their paths."""
+def experiment(
+    folder: Path, n=400, test=120, shape=(1, 8, 8), estimators=("published", "corrected"), seed=0, wide=False
+) -> dict:
+    """Write the artifacts under `folder` and return their paths; `wide` gives scores and log p the ranges of CelebA's."""
     rng = np.random.default_rng(seed)
     label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
     paths = {"dataset": folder / "dataset.h5", "models": [folder / f"repeat-0{i}.h5" for i in range(2)]}
@@ -34,7 +36,7 @@ def experiment(folder: Path, n=400, test=120, shape=(1, 8, 8), estimators=("publ
     for path, count in (*((path, 5) for path in paths["models"]), (paths["models_full"], 1)):
         _models(path, count, rng, made_by)
     for number, path in enumerate(paths["scores"].values()):
-        _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by)
+        _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by, wide)
     return paths
 
 
@@ -87,12 +89,17 @@ def _models(path, count, rng, made_by) -> None:
     artifacts.write(path, "models", variables, made_by)
 
 
-def _scores(path, label, rng, offset, made_by) -> None:
+def _scores(path, label, rng, offset, made_by, wide) -> None:
     n = len(label)
     final = offset + rng.standard_normal(n) + rng.gamma(0.6, 3, n) * (1 + 0.3 * label)
     final[TOP] = final.max() + 10
     score = np.stack([0.5 * final + rng.normal(0, 0.3, n), final])
     log_p_in = rng.normal(-90, 20, n) + np.zeros((2, 1))
+    if wide:
+        score = 60 + 25 * score
+        score[:, TOP] = 6500
+        score[:, TOP + 1] = -450
+        log_p_in = 40 * log_p_in - 9600
     p_value = np.clip(rng.random(n) * np.exp(-final / 2), 1e-4, 1)
     per_epoch, per_image = ("epoch", "sample"), ("sample",)
     variables = {
@@ -104,6 +111,8 @@ def _scores(path, label, rng, offset, made_by) -> None:
         "label": variable(per_image, label.astype(np.int16), "1", "class"),
         "p_value": variable(per_image, p_value, "1", "permutation p-value"),
         "q_value": variable(per_image, np.clip(p_value * 30, 0, 1), "1", "Benjamini-Hochberg q-value"),
+        "repeats": variable(("repeats",), [1, 2], "1", "number of repeats"),
+        "standard_error_by_repeats": variable(("repeats",), [4.0, 2.8], "nats", "error by repeats"),
         "quantile": variable(("quantile",), QUANTILES, "1", "levels"),
         "null_quantiles": variable(("quantile",), offset + np.array([0, 2.5, 3.5, 6, 9.0]), "nats", "null"),
     }

@@ -105,6 +105,13 @@ def test_learning_rates_are_compared_in_gap_and_scores(made_up):
     assert reversed_order[("C5", "corrected")] == FAILS
 
 
+def test_an_experiment_of_a_pair_takes_its_findings_on_learning_rates_from_the_pair(made_up):
+    compared = claims.compare(made_up, dataclasses.replace(made_up, name="other"))
+    findings = claims.test(made_up, compared)
+    assert [f for f in findings if f.claim in claims.OF_TWO_RATES] == compared
+    assert list(dict.fromkeys(f.claim for f in findings)) == list(CLAIMS)
+
+
 def test_verdicts_follow_the_interval():
     assert claims._above(Interval(0.6, 0.51, 0.7), 0.5) == HOLDS
     assert claims._above(Interval(0.6, 0.49, 0.7), 0.5) == OPEN

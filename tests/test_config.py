@@ -53,6 +53,46 @@ MISTAKES = {
         ["datasets.a.subset_of is 'mni'"],
     ),
     "no kind of data set": (("datasets", "a"), {"path": "x"}, ["datasets.a is", "write one of"]),
+    "override of another estimator": (
+        (*QUICKSTART, "overrides"),
+        {"publshed": {"samples": 9}},
+        ["quickstart.overrides names 'publshed'", "did you mean 'published'?"],
+    ),
+    "misspelt override": (
+        (*QUICKSTART, "overrides"),
+        {"published": {"sample": 9}},
+        ["quickstart.overrides.published has an unknown key 'sample'", "did you mean samples?"],
+    ),
+    "override out of range": (
+        (*QUICKSTART, "overrides"),
+        {"published": {"samples": 0}},
+        ["quickstart.overrides.published.samples is 0; it must be at least 1"],
+    ),
+    "unknown reproduction": (
+        ("reproductions", "paper", "cifar10"),
+        "cifar",
+        ["reproductions.paper.cifar10 is 'cifar', which is no experiment", "did you mean 'cifar10'?"],
+    ),
+    "no such experiment in the paper": (
+        ("reproductions", "paper", "mnist"),
+        "quickstart",
+        ["reproductions.paper has an unknown key 'mnist'"],
+    ),
+    "a reproduction named as an experiment": (
+        ("reproductions", "quickstart"),
+        {"celeba": "celeba"},
+        ["reproductions.quickstart: an experiment has this name, too"],
+    ),
+    "a reproduction named as a folder of data": (
+        ("reproductions", "datasets"),
+        {"celeba": "celeba"},
+        ["'datasets' is reserved"],
+    ),
+    "nothing to set beside": (
+        ("experiments", "cifar10", "estimators"),
+        ["published"],
+        ["reproductions.paper.cifar10 is 'cifar10', whose estimators lack 'corrected'"],
+    ),
 }
 
 
@@ -73,3 +113,10 @@ def test_two_mistakes_are_two_lines():
     with pytest.raises(UserError) as raised:
         config.validate(changed)
     assert len(str(raised.value).splitlines()) == 2 and "experiments.mnist5k lacks model" in str(raised.value)
+
+
+def test_an_override_changes_one_value_of_one_estimator_in_one_experiment():
+    changed = config.estimator(SHIPPED, "cifar10", "published")
+    assert changed == SHIPPED["estimators"]["published"] | {"samples": 128}
+    assert config.estimator(SHIPPED, "cifar10", "corrected") == SHIPPED["estimators"]["corrected"]
+    assert config.estimator(SHIPPED, "quickstart", "published") == SHIPPED["estimators"]["published"]

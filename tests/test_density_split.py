@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from engram import density_split
-from engram.density_split import by_density, highly_memorized, ordinary
+from engram.density_split import by_density, edges, highly_memorized, ordinary
 from synthetic import experiment
 
 
@@ -21,13 +21,33 @@ def test_the_published_split_is_at_a_score_of_0_95_nats():
 def test_bins_hold_every_image_once(rng):
     log_p_in = rng.standard_t(1, 5000)
     high = rng.random(5000) < 0.05
-    edge, count, count_high = by_density(log_p_in, high)
+    edge, count, count_high = by_density(log_p_in, high, edges(log_p_in[None]))
     assert count.sum() == 5000
     assert count_high.sum() == high.sum()
     assert (count_high <= count).all()
     inner = (log_p_in >= edge[5]) & (log_p_in < edge[6])
     assert count[5] == inner.sum()
     assert count_high[5] == (inner & high).sum()
+
+
+def test_bins_are_counted_by_hand():
+    log_p_in, high = np.array([-200, -95, -91, -85, 0]), np.array([True, False, True, True, False])
+    _, count, count_high = by_density(log_p_in, high, np.array([-100, -90, -80]))
+    np.testing.assert_array_equal(count, [3, 2])
+    np.testing.assert_array_equal(count_high, [2, 1])
+
+
+def test_estimators_share_their_bins(tmp_path):
+    paths = experiment(tmp_path)
+    density_split.analyse(paths["scores"], tmp_path / "density_split.h5", "synthetic", 1)
+    edge = xr.open_dataset(tmp_path / "density_split.h5", engine="h5netcdf")["log_p_in_edge"].values
+    np.testing.assert_array_equal(edge[0], edge[1])
+
+
+def test_few_images_have_few_bins(rng):
+    """Bins are a round number of nats wide, which may add one."""
+    assert len(edges(rng.normal(-90, 20, (1, 150)))) - 1 <= 150 // 75 + 1
+    assert 10 <= len(edges(rng.normal(-90, 20, (2, 60_000)))) - 1 <= 21
 
 
 def test_nine_tenths_of_images_are_ordinary(rng):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy.spatial.distance import cdist
 
 from engram import neighbors
-from engram.neighbors import distance_ratio, halve, nearest
+from engram.errors import UserError
+from engram.neighbors import distance_ratio, halve, memory, nearest, require_memory
 from synthetic import experiment
 
 
@@ -111,8 +113,6 @@ def test_the_stage_finds_the_images_that_the_samples_copy(tmp_path, monkeypatch)
 
     class Copier:
         def sample(self, n, generator):
-            import torch
-
             return torch.from_numpy(train[:n])
 
     monkeypatch.setattr(neighbors, "load_model", lambda path, epoch: Copier())
@@ -123,3 +123,51 @@ def test_the_stage_finds_the_images_that_the_samples_copy(tmp_path, monkeypatch)
     assert np.isinf(found["rho"].values[:copied]).all()
     assert np.isfinite(found["rho"].values[copied:]).all()
     assert list(found["estimator"].values) == ["published", "corrected"]
+
+
+def test_colour_images_are_compared_over_all_channels():
+    """Two images that differ by 0.3 in one channel of 4 x 4 pixels are 0.3 * sqrt(2 * 2) apart when halved."""
+    x, y = np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 3, 4, 4), np.float32)
+    y[0, 1] = 0.3
+    assert nearest(halve(x), halve(y))[1] == pytest.approx(0.6)
+
+
+def test_the_further_set_may_be_of_another_size_than_the_samples(rng):
+    train, validation, samples = (rng.random((n, 3, 4, 4), dtype=np.float32) for n in (50, 30, 70))
+    flat = [part.reshape(len(part), -1).astype(float) for part in (train, validation, samples)]
+    expected = cdist(flat[0], flat[1]).min(1) / cdist(flat[0], flat[2]).min(1)
+    np.testing.assert_allclose(distance_ratio(train, validation, samples), expected, rtol=1e-12)
+
+
+def test_as_many_samples_are_drawn_as_there_are_held_out_images(tmp_path, monkeypatch):
+    """Of CelebA only the validation images, which come first, are compared with, as in the paper."""
+    paths = experiment(tmp_path, shape=(3, 8, 8))
+    drawn = []
+
+    class Model:
+        def sample(self, n, generator):
+            drawn.append(n)
+            return torch.rand((n, 3, 8, 8), generator=generator)
+
+    monkeypatch.setattr(neighbors, "load_model", lambda path, epoch: Model())
+    for name, number in (("another", 120), ("discs", 70)):
+        monkeypatch.setattr(neighbors, "VALIDATION", {"discs": 70} if name == "discs" else {})
+        output = tmp_path / f"{name}.h5"
+        neighbors.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
+        assert drawn.pop() == number
+    dataset = xr.open_dataset(paths["dataset"], engine="h5netcdf")
+    images = dataset["images"].values.reshape(-1, 3, 8, 8) / 255
+    train, held_out = (halve(part).flatten(1).numpy() for part in (images[:400], images[400:470]))
+    found = xr.open_dataset(output, engine="h5netcdf")
+    np.testing.assert_allclose(found["distance_to_validation"], cdist(train, held_out).min(1), rtol=1e-5)
+
+
+def test_memory_is_bounded_by_the_images_and_not_by_the_distances():
+    celeba = memory(162_770, 19_867, 3 * 32 * 32)
+    assert celeba < 1.5e9 < 4 * 162_770 * 19_867
+    assert memory(2 * 162_770, 19_867, 3072) - celeba == 4 * 162_770 * 768
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_computed():
+    with pytest.raises(UserError, match=r"neighbors: 1,000,000,000 images against 20,000 need about .* GB"):
+        require_memory(10**9, 20_000, 3072, 0)

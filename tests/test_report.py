@@ -3,12 +3,16 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from engram import report
+from engram import inputs, report
+from engram.bits import densities
 from engram.claims import CLAIMS
 from engram.errors import UserError
+from engram.reproduction import COLUMNS
 from synthetic import TOP, analysed
 
 SETTINGS = {
@@ -111,8 +115,38 @@ def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experim
     }
     page = written(tmp_path, slower, experiment)
     assert "made_up against slower" in page
+    assert "in made_up" in page and "a second" not in page
     other = slower | {"settings": slower["settings"] | {"dataset": "another"}}
     assert "against slower" not in written(tmp_path, experiment, other)
+
+
+def test_the_papers_numbers_stand_before_the_experiments(tmp_path, experiment):
+    columns = dict.fromkeys(COLUMNS, np.nan) | {"experiment": "celeba", "ours": "made_up", "epoch": 40}
+    number = {"quantity": "median of M", "published": 60, "as_published": 61.5, "corrected": 2.25, "unit": "nats"}
+    claim = {"quantity": "C1: Looks.", "as_published": "holds", "corrected": "does not hold", "unit": "claim"}
+    judged = {"verdict": "reproduced", "verdict_corrected": "differs"}
+    pd.DataFrame([columns | number | judged, columns | claim | judged]).to_csv(tmp_path / "reproduction.csv")
+    reproduction = {"table": tmp_path / "reproduction.csv", "figures": {"losses": experiment["figures"]["losses"]}}
+    report.write(tmp_path / "report.html", [experiment], reproduction)
+    page = (tmp_path / "report.html").read_text()
+    links = Links(page)
+    assert not links.open and len(links.loaded) == len(report.TITLES) + 1 and "paper" in links.ids
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
+    assert "celeba, by made_up" in text and "median of M 60 61.5 reproduced 2.25 differs" in text
+    assert "C1: Looks. holds does not hold" in text
+    assert page.index('id="paper"') < page.index('id="made_up"')
+
+
+def test_without_the_papers_experiments_the_page_has_no_such_part(tmp_path, experiment):
+    assert 'id="paper"' not in written(tmp_path, experiment)
+
+
+def test_mean_log_p_is_given_in_bits_per_dimension_too_where_pixels_are_not_binary(experiment):
+    scores = inputs.scores(experiment["scores"])["corrected"]
+    text = densities(scores, 192)
+    nats, bits = (np.array(values.split(", "), dtype=float) for values in text.values())
+    assert bits == pytest.approx(-nats / (192 * np.log(2)), abs=1e-3)
+    assert list(densities(scores, None)) == ["mean U, mean V"]
 
 
 def test_a_missing_artifact_is_named_and_nothing_is_written(tmp_path, experiment):

@@ -20,7 +20,16 @@ from engram.artifacts import read
 from workspace import planned, snakemake
 
 STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
-SCORE_FIGURES = ["quantiles", "score_histogram", "grids", "density_split", "neighbors", "mode_collapse", "comparison"]
+SCORE_FIGURES = [
+    "quantiles",
+    "score_histogram",
+    "grids",
+    "density_split",
+    "neighbors",
+    "mode_collapse",
+    "comparison",
+    "error_by_repeats",
+]
 AFTER_SCORES = STAGES | {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 

@@ -2,19 +2,28 @@
 
 Every file opens in h5py, `h5ls` and `xarray.open_dataset(path, engine="h5netcdf")`. A variable is a tuple
 `variable(dims, values, units, long_name)`; the named axes get a dimension scale of their own.
+
+Behind the HDF5 content, where its readers do not look, a file carries its seal: the SHA-256 of everything before it. So any
+flipped bit, in a name or a shape too, and any later edit is an error and never a number.
 """
 
+import hashlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
-from engram.errors import UserError
+from engram.errors import CANNOT_WRITE, UserError, first_line
+from engram.foreign import require_plain_arrays
 
 FORMAT_VERSION = 1
+SEAL = b"engram sha256 "
+SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size
 
 AXES = {
     "model": "index of the trained model; its repeat and fold are variables over this axis",
@@ -22,6 +31,22 @@ AXES = {
     "draw": "index of the draw of the observation x from the grey image",
     "sample": "index of the image in the data set's own order: training images, then test images",
     "pixel": "index into the flattened image (channel, row, column)",
+}
+
+# Variables that stages rely on, and their axes.
+LAYOUT = {
+    "dataset": {"images": ("sample", "pixel"), "label": ("sample",), "split": ("sample",)},
+    "membership": {
+        **dict.fromkeys(("in_training", "counted_as_in"), ("model", "sample")),
+        **dict.fromkeys(("repeat", "fold"), ("model",)),
+        **dict.fromkeys(("split", "label"), ("sample",)),
+    },
+    "models": {"fold": ("model",), **dict.fromkeys(("loss_train", "loss_held_out"), ("epoch_trained", "model"))},
+    "likelihood": {"log_px": ("model", "draw", "sample"), **dict.fromkeys(("repeat", "fold"), ("model",))},
+    "scores": {
+        **dict.fromkeys(("score", "log_p_in", "log_p_out", "standard_error"), ("epoch", "sample")),
+        **dict.fromkeys(("label", "p_value", "q_value"), ("sample",)),
+    },
 }
 
 
@@ -44,17 +69,21 @@ def write(path: str | Path, kind: str, variables: Mapping[str, tuple], attribute
     for axis in set(dataset.sizes) & set(AXES):
         values = dataset[axis].values
         dataset = dataset.assign_coords({axis: (axis, values, {"units": "1", "long_name": AXES[axis]})})
-    dataset.attrs = {"format_version": FORMAT_VERSION, "kind": kind, **attributes}
+    dataset.attrs = {"format_version": FORMAT_VERSION, "kind": kind, "sealed": 1, **attributes}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = io.BytesIO()  # h5py itself does not survive a full disk
+    dataset.to_netcdf(content, engine="h5netcdf", encoding=_encoding(dataset))
     try:
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(dataset))
-        with open(temporary, "rb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content.getbuffer())
+            file.write(SEAL + hashlib.sha256(content.getbuffer()).digest())
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: could not be written: {error}") from error
+        raise UserError(f"{path}: could not be written: {first_line(error)}; {CANNOT_WRITE}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -73,13 +102,14 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
 def read(path: str | Path, kind: str, variables: list[str] | None = None, **selection: Any) -> xr.Dataset:
     """Load an artifact (or some `variables`, at some coordinates, as in `epoch=20`) into memory.
 
-    Raises UserError, naming the file and how to rebuild it, if it is unreadable, of another kind or format, or holds
-    non-finite numbers where only finite ones have a meaning.
+    Raises UserError, naming the file and how to rebuild it, if it is unreadable or was changed since it was written, is of
+    another kind or format, refers to other files, or holds non-finite numbers where only finite ones have a meaning.
     """
     rebuild = f"delete it and run `snakemake --cores all {path}` to make it again"
     if not Path(path).exists():
         raise UserError(f"{path}: no such file; run `snakemake --cores all {path}` to make it")
     try:
+        _require_plain_and_unharmed(path)
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
             found = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
             if found != (kind, FORMAT_VERSION):
@@ -87,14 +117,45 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
                     f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {rebuild}"
                 )
             dataset = dataset if variables is None else dataset[variables]
+            _require_layout(dataset, kind, variables)
             dataset = dataset.sel(selection).load()
+        dataset.attrs.pop("sealed", None)  # true of the file only, not of what others write of these values
     except UserError:
         raise
     except Exception as error:  # a damaged HDF5 file can fail anywhere in three libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: is damaged or not an engram artifact ({reason}); {rebuild}") from error
+        raise UserError(f"{path}: is damaged or not an engram artifact ({first_line(error)}); {rebuild}") from error
     _require_finite(dataset, path, rebuild)
     return dataset
+
+
+def _require_plain_and_unharmed(path: str | Path) -> None:
+    """Raise ValueError if the content does not match its seal, or is more than arrays. Files from before seals have none."""
+    seal_holds = _seal_holds(path)
+    with h5py.File(path) as file:
+        if seal_holds is False or (seal_holds is None and "sealed" in file.attrs):
+            raise ValueError("it was changed since it was written")
+        require_plain_arrays(file)
+
+
+def _seal_holds(path: str | Path) -> bool | None:
+    """Whether the SHA-256 at the end of the file is that of what is before; None if there is none."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size - SEAL_LENGTH
+        while left > 0:
+            part = file.read(min(left, 1 << 20))
+            digest.update(part)
+            left -= len(part)
+        seal = file.read()
+    return seal == SEAL + digest.digest() if seal.startswith(SEAL) else None
+
+
+def _require_layout(dataset: xr.Dataset, kind: str, wanted: list[str] | None) -> None:
+    for name, dims in LAYOUT.get(kind, {}).items():
+        if wanted is None or name in wanted:
+            values = dataset[name]
+            if values.dims != dims or values.dtype.kind not in "iufb":
+                raise ValueError(f"{name} is {values.dtype} over {values.dims}, not numbers over {dims}")
 
 
 def _require_finite(dataset: xr.Dataset, path: str | Path, rebuild: str) -> None:

@@ -4,7 +4,7 @@ A claim *holds* or *does not hold* where a 95 % interval (or a p-value below 0.0
 told here*. Claims about the score are judged for each estimator; C4 and C5 need experiments at two learning rates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told here"
 WEAK = 0.2  # a rank correlation that explains 4 % of the variance of ranks
 SMALL_GAP = 0.01  # of the training loss
 SIGNIFICANT = 0.01
+OF_TWO_RATES = ("C4", "C5")
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,18 @@ CLAIMS = {
 }
 
 
-def test(evidence: Evidence) -> list[Finding]:
-    """Findings on one experiment, in the order of the claims."""
-    return [
+def test(evidence: Evidence, compared: Sequence[Finding] = ()) -> list[Finding]:
+    """Findings on one experiment, in the order of the claims.
+
+    `compared` are those of `compare`, where this experiment is one of the two; without them C4 and C5 cannot be told.
+    """
+    alone = [
         Finding(claim, estimator, *judge(evidence, estimator))
         for claim, judge in _JUDGES.items()
-        for estimator in ([""] if claim in ("C4", "C5") else evidence.scores)
+        if not (compared and claim in OF_TWO_RATES)
+        for estimator in ([""] if claim in OF_TWO_RATES else evidence.scores)
     ]
+    return sorted([*alone, *compared], key=lambda finding: finding.claim)
 
 
 def compare(higher: Evidence, lower: Evidence) -> list[Finding]:
@@ -234,7 +240,8 @@ def _gaps(higher: Evidence, lower: Evidence) -> tuple[str, str]:
     verdict = FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
     return (
         verdict,
-        f"Gap at the last epoch {at_higher.text('.1%')} of the loss, at the lower rate {at_lower.text('.1%')}.",
+        f"Gap at the last epoch {at_higher.text('.1%')} of the loss in {higher.name}, {at_lower.text('.1%')} in "
+        f"{lower.name}.",
     )
 
 
@@ -249,8 +256,8 @@ def _lower_scores(higher: Evidence, lower: Evidence, estimator: str) -> tuple[st
         verdict = OPEN
     quantiles = _sequence([np.quantile(last(part), 0.95) for part in scores], ".1f")
     return verdict, (
-        f"0.95 quantile of M {quantiles} nats, change {change.text('.1f')}; {found} images memorized at FDR {FDR:.0%} "
-        "at the lower rate."
+        f"0.95 quantile of M in {higher.name} and {lower.name} {quantiles} nats, change {change.text('.1f')}; {found} "
+        f"images memorized at FDR {FDR:.0%} at the lower rate."
     )
 
 

@@ -1,31 +1,114 @@
 """Checking config.yaml before anything runs: each mistake is one line naming the key, the value, and what would be right."""
 
 import difflib
+import hashlib
+import json
+import math
+import os
+import reprlib
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from engram import datasets
 from engram.errors import UserError
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+MOST_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 4096  # values in all, levels, and characters of a text
+SHORT = reprlib.Repr()  # of values that may be long
+SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 3, 20, 8, 80, 80
+
+
+def _is_whole(_checker: Any, value: Any) -> bool:
+    """40.0 is a whole number for JSON, but no number of epochs for Python."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+Validator = validators.extend(
+    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole)
+)
 
 
 def validate(config: dict[str, Any]) -> None:
     """Raise UserError with one line per mistake in `config`."""
     schema = yaml.safe_load(SCHEMA.read_text())
-    problems = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
+    problems = _unreasonable(config)
+    problems = problems or [_explain(error) for error in Validator(schema).iter_errors(config)]
     problems = problems or _inconsistencies(config)
     if problems:
         raise UserError("\n".join(f"config: {problem}" for problem in dict.fromkeys(problems)))
 
 
+def estimator(config: dict[str, Any], experiment: str, name: str) -> dict[str, Any]:
+    """Settings of an estimator as an experiment uses it: its entry under `estimators`, changed by the experiment's overrides."""
+    overrides = config["experiments"][experiment].get("overrides", {})
+    return config["estimators"][name] | overrides.get(name, {})
+
+
+def require_unchanged(config: dict[str, Any], at_start: bool) -> None:
+    """Raise UserError in a job if the config is no longer that of the workflow's start, which passes on its hash to the jobs.
+
+    A job reads config.yaml anew. Without this check it would compute by the new one what Snakemake notes as made by the old one.
+    """
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    if at_start:
+        os.environ["ENGRAM_CONFIG_SHA256"] = digest
+    if os.environ.get("ENGRAM_CONFIG_SHA256", digest) != digest:
+        raise UserError(
+            "config: config.yaml was changed while the workflow runs; what is finished is kept: start again, "
+            "and whatever depends on the change is made by the new config"
+        )
+
+
+def _unreasonable(config: Any) -> list[str]:
+    """Values that are too large to be checked or even printed, that JSON cannot hold, or that would upset a terminal or a path."""
+    problems, waiting, entries = [], [((), config)], 0
+    while waiting:
+        path, value = waiting.pop()
+        entries += 1
+        if entries > MOST_ENTRIES or len(path) > DEEPEST:
+            return [
+                f"config.yaml holds more than {MOST_ENTRIES} values or {DEEPEST} levels, anchors counted; shorten it"
+            ]
+        key = ".".join(path) or "config.yaml"
+        if isinstance(value, dict):
+            for name in value:
+                if not isinstance(name, str):
+                    problems.append(
+                        f"{key} has a key that is no text but a {type(name).__name__}; write it with quotes"
+                    )
+                elif oddity := _oddity(name):
+                    problems.append(f"{key} has a key that is {oddity}")
+            waiting += [((*path, str(name)), entry) for name, entry in value.items() if isinstance(name, str)]
+        elif isinstance(value, list):
+            waiting += [((*path, str(position)), entry) for position, entry in enumerate(value)]
+        elif oddity := _oddity(value):
+            problems.append(f"{key} is {oddity}")
+    return problems
+
+
+def _oddity(value: Any) -> str | None:
+    match value:
+        case str() if len(value) > LONGEST:
+            return f"a text of {len(value)} characters; at most {LONGEST} are allowed"
+        case str() if not value.isprintable():
+            return f"{SHORT.repr(value)}; control characters and line ends are not allowed"
+        case int() if abs(value) >= 2**63:
+            return "a whole number of more than 64 bits"
+        case float() if not math.isfinite(value):
+            return f"{value}, not a finite number"
+        case str() | bool() | int() | float() | None:
+            return None
+        case _:
+            return f"{SHORT.repr(value)}, a {type(value).__name__}; write a text (with quotes), a number, a list or a mapping"
+
+
 def _explain(error: ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path)) or "config.yaml"
-    value = error.instance
+    value, shown = error.instance, SHORT.repr(error.instance)
     match error.validator:
         case "additionalProperties":
             return _explain_unknown_key(error, key)
@@ -36,23 +119,23 @@ def _explain(error: ValidationError) -> str:
             choices = ", ".join(
                 f'"{choice}" (with quotes)' if choice == "null" else choice for choice in error.validator_value
             )
-            return f"{key} is {value!r}; choose {choices}"
+            return f"{key} is {shown}; choose {choices}"
         case "type":
-            return f"{key} is {value!r}, not {_a(error.validator_value)}{_hint(value, error.validator_value)}"
+            return f"{key} is {shown}, not {_a(error.validator_value)}{_hint(value, error.validator_value)}"
         case "minimum" | "minItems" | "minProperties":
-            return f"{key} is {value!r}; it must be at least {error.validator_value}"
+            return f"{key} is {shown}; it must be at least {error.validator_value}"
         case "exclusiveMinimum":
-            return f"{key} is {value!r}; it must be above {error.validator_value}"
+            return f"{key} is {shown}; it must be above {error.validator_value}"
         case "maximum" | "exclusiveMaximum":
-            return f"{key} is {value!r}; it must not be above {error.validator_value}"
+            return f"{key} is {shown}; it must not be above {error.validator_value}"
         case "pattern":
-            return f"{key}: the name {value!r} may hold only letters, digits, '.', '_' and '-', 64 at most, a letter or digit first"
+            return f"{key}: the name {shown} may hold only letters, digits, '.', '_' and '-', 64 at most, a letter or digit first"
         case "not":
-            return f"{key}: the name {value!r} is reserved; choose another"
+            return f"{key}: the name {shown} is reserved; choose another"
         case "oneOf":
-            return f"{key} is {value!r}; write one of {{subset_of, train, test}}, {{folder}}, {{npz}}, {{hdf5}}"
+            return f"{key} is {shown}; write one of {{subset_of, train, test}}, {{folder}}, {{npz}}, {{hdf5}}"
         case "uniqueItems":
-            return f"{key} is {value!r}; it must not name anything twice"
+            return f"{key} is {shown}; it must not name anything twice"
         case _:
             return f"{key}: {error.message}"
 
@@ -95,7 +178,7 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
         if name not in experiments
     ]
     root = config.get("data_root")
-    if root is not None and not Path(root).is_dir():
+    if root is not None and not os.path.isdir(root):  # unlike Path's, it does not raise on a name too long
         problems.append(
             f"data_root: folder {root!r} does not exist; give a folder with data sets as published, or null"
         )
@@ -108,6 +191,8 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
             problems.append(f"datasets.{name}.subset_of is {source!r}; {_choose(source, datasets.known())}")
     for name, experiment in experiments.items():
         problems += [f"experiments.{name}.{problem}" for problem in _in_experiment(experiment, known, estimators)]
+    for name, reproduction in config.get("reproductions", {}).items():
+        problems += [f"reproductions.{name}{problem}" for problem in _in_reproduction(name, reproduction, experiments)]
     return problems
 
 
@@ -120,12 +205,28 @@ def _in_experiment(experiment: dict[str, Any], known: list[str], estimators: dic
     for estimator in experiment["estimators"]:
         if estimator not in estimators:
             problems.append(f"estimators names {estimator!r}, which is not defined; {_choose(estimator, estimators)}")
+    for estimator in experiment.get("overrides", {}):
+        if estimator not in experiment["estimators"]:
+            advice = _choose(estimator, experiment["estimators"])
+            problems.append(f"overrides names {estimator!r}, which is none of its estimators; {advice}")
     epochs, scored = experiment["training"]["epochs"], experiment["scored_epochs"]
     if scored != sorted(scored) or scored[-1] > epochs:
         problems.append(f"scored_epochs is {scored}; it must rise and not pass training.epochs, which is {epochs}")
     membership = experiment["membership"]
     if membership["design"] in ("k_fold", "null") and "folds" not in membership:
         problems.append(f"membership lacks folds, which the design {membership['design']} needs")
+    return problems
+
+
+def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[str, Any]) -> list[str]:
+    problems = [": an experiment has this name, too; choose another"] if name in experiments else []
+    for published, ours in reproduction.items():
+        if ours not in experiments:
+            problems.append(f".{published} is {ours!r}, which is no experiment; {_choose(ours, experiments)}")
+            continue
+        for estimator in ("published", "corrected"):
+            if estimator not in experiments[ours]["estimators"]:
+                problems.append(f".{published} is {ours!r}, whose estimators lack {estimator!r}; add it there")
     return problems
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from engram import inputs, intervals, provenance
 from engram.artifacts import variable, write
+from engram.bins import round_edges
 
 HIGH_QUANTILE = 0.95
 MOST_BINS, IMAGES_PER_BIN = 20, 75
@@ -36,15 +37,19 @@ class Bins(NamedTuple):
     count_high: np.ndarray
 
 
-def by_density(log_p_in: np.ndarray, high: np.ndarray) -> Bins:
-    """Count images (n,) in equal bins of U, nats, between its 0.005 and 0.995 quantiles, the rest in the outer bins.
-
-    At most 20 bins, and on average 75 images in each.
-    """
-    bins = max(1, min(MOST_BINS, len(log_p_in) // IMAGES_PER_BIN))
-    edge = np.linspace(*np.quantile(log_p_in, [OUTER, 1 - OUTER]), bins + 1)
+def by_density(log_p_in: np.ndarray, high: np.ndarray, edge: np.ndarray) -> Bins:
+    """Count images (n,) by U, nats; those beyond the edges are counted in the outer bins."""
     inside = np.clip(log_p_in, edge[0], edge[-1])
     return Bins(edge, np.histogram(inside, edge)[0], np.histogram(inside[high], edge)[0])
+
+
+def edges(log_p_in: np.ndarray) -> np.ndarray:
+    """Edges of bins of U that hold 0.99 of the images (estimators, n), at round numbers of nats.
+
+    About 20 bins, but no fewer than 75 images to a bin on average.
+    """
+    bins = max(1, min(MOST_BINS, log_p_in.shape[-1] // IMAGES_PER_BIN))
+    return round_edges(log_p_in.ravel(), bins, OUTER)
 
 
 def ordinary(log_p_in: np.ndarray) -> np.ndarray:
@@ -60,7 +65,8 @@ def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experimen
     first = next(iter(scores.values()))
     pairs = [(inputs.last(found), inputs.last(found, "log_p_in")) for found in scores.values()]
     high, as_published = (np.stack([highly_memorized(m, old) for m, _ in pairs]) for old in (False, True))
-    bins = [by_density(log_p_in, split) for (_, log_p_in), split in zip(pairs, high, strict=True)]
+    edge = edges(np.stack([log_p_in for _, log_p_in in pairs]))
+    bins = [by_density(log_p_in, split, edge) for (_, log_p_in), split in zip(pairs, high, strict=True)]
     inside = [split & ordinary(log_p_in) for (_, log_p_in), split in zip(pairs, high, strict=True)]
     inside_share = [intervals.share(i.sum(), h.sum()) for i, h in zip(inside, high, strict=True)]
     bin_share = [[intervals.share(*counts) for counts in zip(b.count_high, b.count, strict=True)] for b in bins]
@@ -72,7 +78,9 @@ def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experimen
         "estimator": variable(("estimator",), list(scores), "1", "estimator of the memorization score"),
         "high": variable(per_image, high, "1", "highly memorized: score above its 0.95 quantile"),
         "high_as_published": variable(per_image, as_published, "1", "score above 0.95 nats, the reference code's slip"),
-        "log_p_in_edge": variable(("estimator", "edge"), edge, "nats", "edges of the bins of log_p_in"),
+        "log_p_in_edge": variable(
+            ("estimator", "edge"), edge, "nats", "edges of the bins of log_p_in, the same for all"
+        ),
         "count": variable(per_bin, count, "1", "images in the bin; the outer bins hold what lies beyond"),
         "count_high": variable(per_bin, count_high, "1", "highly memorized images in the bin"),
         **intervals.variables("share_high", bin_share, "share of highly memorized images in the bin", per_bin),

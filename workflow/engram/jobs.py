@@ -1,5 +1,6 @@
 """What every rule's script runs inside: a log file, one-line user errors, and a progress bar for the terminal."""
 
+import errno
 import logging
 import sys
 import time
@@ -10,34 +11,55 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from engram.errors import UserError
+from engram.errors import CANNOT_WRITE, UserError, first_line
 
 log = logging.getLogger("engram")
 
+CANNOT_WRITE_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 LOG_EVERY = 30  # seconds between progress lines in the log, and between prints where there is no terminal
 
 
 @contextmanager
 def job(log_path: str | Path) -> Iterator[logging.Logger]:
-    """Log to `log_path` and standard error; end a UserError as one line with exit code 1, anything else with its traceback."""
-    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_path, mode="w")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    """Log to `log_path` and standard error; end a UserError as one line with exit code 1, anything else with its traceback.
+
+    A full disk, a folder that may not be written to and too little memory are one line, too, wherever they are met.
+    """
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("engram: %(message)s"))
     terminal.setLevel(logging.WARNING)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
-    root.handlers = [file, terminal]
+    root.handlers = [terminal]
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot be written to is no reason to print a traceback for each line
     try:
+        root.addHandler(_log_file(Path(log_path)))
         yield log
-    except UserError as error:
-        log.error("error: %s", error)
+    except Exception as error:
+        known = str(error) if isinstance(error, UserError) else _fault_of_the_machine(error)
+        if known:
+            log.error("error: %s", known)
+        else:
+            log.error("unexpected error, please report it:\n%s", traceback.format_exc())
         raise SystemExit(1) from None
-    except Exception:
-        log.error("unexpected error, please report it:\n%s", traceback.format_exc())
-        raise SystemExit(1) from None
+
+
+def _log_file(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, mode="w")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    return file
+
+
+def _fault_of_the_machine(error: Exception) -> str | None:
+    """One line for what no code can help: no space, no permission, no memory. None for other errors."""
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE_CODES:
+        return f"{error.filename or 'a file of this job'}: {error.strerror}; {CANNOT_WRITE}"
+    # torch's own error on the CPU has no type of its own.
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        return f"not enough memory ({first_line(error)}); ask for more, or for smaller settings in config.yaml"
+    return None
 
 
 class Progress:

@@ -4,6 +4,8 @@ v runs over held-out images and s over as many samples of the model: rho_i > 1 s
 to training image i than fresh real images do. Images are halved first, as in van den Burg & Williams (2021).
 """
 
+import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,17 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from engram import artifacts, inputs, intervals, provenance
 from engram.artifacts import variable
+from engram.errors import UserError
 from engram.samples import sample
 from engram.trained import load_model
 
 BLOCK = 2048, 8192  # rows of x and of y whose distances are held at once: 64 MiB
 PAIR_VALUES = 2**24  # pixels of the pairs re-evaluated in double precision at once
 PUBLISHED_BATCH = 256
+VALIDATION = {"celeba": 19_867}  # of the images that are not for training, the first: those the paper compares with
+HELD = 6  # blocks of distances, and of what is made from them, at once
+
+log = logging.getLogger("engram")
 
 
 def distance_ratio(train, validation, samples, as_published: bool = False) -> np.ndarray:
@@ -70,6 +77,26 @@ def halved(dataset: xr.Dataset, sample: np.ndarray) -> Tensor:
     return torch.cat([halve(inputs.images(dataset, part)) for part in inputs.in_parts(sample)])
 
 
+def memory(n: int, v: int, pixels: int) -> int:
+    """Bytes that comparing n images with v held-out images and as many samples takes, of `pixels` each before halving.
+
+    The images themselves and HELD blocks; never the n v distances.
+    """
+    block = min(n, BLOCK[0]) * min(v, BLOCK[1])
+    return 4 * ((n + 2 * v) * pixels // 4 + HELD * block) + 24 * PAIR_VALUES
+
+
+def require_memory(n: int, v: int, pixels: int, loaded: int) -> None:
+    """Log what `analyse` will hold at most, `loaded` bytes of images included; UserError if the machine has less."""
+    needed, installed = loaded + memory(n, v, pixels), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    log.info("%d images against %d held-out images and as many samples: about %.1f GB", n, v, needed / 1e9)
+    if needed > installed:
+        raise UserError(
+            f"neighbors: {n:,} images against {v:,} need about {needed / 1e9:.1f} GB of memory, this machine has "
+            f"{installed / 1e9:.1f} GB; score a subset of the data set (subset_of)"
+        )
+
+
 def _rows(images) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
 
@@ -111,14 +138,16 @@ def analyse(
 ) -> None:
     """The stage `neighbors`: rho of every scored image under the full model at the last scored epoch.
 
-    Samples are mean images, as many as there are test images. With rank correlations of rho and each estimator's score.
+    Held-out images are the test images, of CelebA the validation images; samples are as many mean images. With rank
+    correlations of rho and each estimator's score. Raises UserError if that needs more memory than there is.
     """
     start = time.perf_counter()
     dataset, scores = artifacts.read(dataset_path, "dataset"), inputs.scores(score_paths)
     first = next(iter(scores.values()))
     epoch = int(first["epoch"][-1])
-    train = halved(dataset, first["sample"].values)
-    validation = halved(dataset, inputs.test_samples(dataset, dataset_path))
+    held_out = inputs.test_samples(dataset, dataset_path)[: VALIDATION.get(dataset.attrs["dataset"])]
+    require_memory(first.sizes["sample"], len(held_out), dataset.sizes["pixel"], dataset["images"].nbytes)
+    train, validation = halved(dataset, first["sample"].values), halved(dataset, held_out)
     drawn = sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
     samples = torch.cat([halve(part) for part in drawn])
     variables = _variables(_distances(train, validation), _distances(train, samples), scores)

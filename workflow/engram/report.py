@@ -14,7 +14,8 @@ import numpy as np
 import xarray as xr
 
 import engram
-from engram import claims
+from engram import claims, reproduction_page
+from engram.bits import densities, dimensions
 from engram.evidence import Evidence
 from engram.figures.style import class_name
 from engram.inputs import last
@@ -27,27 +28,38 @@ TITLES = {
     "encoder_part": "The encoder's part of the score",
     "score_histogram": "Distribution of the score",
     "quantiles": "The score during training",
+    "error_by_repeats": "Error of the score",
     "losses": "Losses and generalization gap",
     "density_split": "Memorization and log p",
     "neighbors": "The nearest-neighbour test",
     "mode_collapse": "Memorization and mode collapse",
 }
+OF_REPRODUCTION = {
+    "losses": "Losses at both learning rates",
+    "quantiles": "The score at both learning rates",
+    "score_histogram": "Distribution of the score at both learning rates",
+}
 
 
-def write(path: str | Path, experiments: Sequence[Mapping[str, Any]]) -> None:
+def write(
+    path: str | Path, experiments: Sequence[Mapping[str, Any]], reproduction: Mapping[str, Any] | None = None
+) -> None:
     """Write the report of some experiments.
 
     Each is a mapping of name, settings (its entry in config.yaml), estimators (settings by name), and paths: dataset,
     membership, models (of every repeat, the full model last), likelihoods, scores (by estimator), analyses (by name),
-    figures (PNG, by name).
+    figures (PNG, by name). Of experiments that stand for the paper's, `reproduction` has the path of their `table` (of
+    engram.reproduction) and those of the `figures` that compare them.
     """
     evidence = [Evidence.read(experiment) for experiment in experiments]
+    pairs = list(_learning_rate_pairs(experiments, evidence))
     loader = jinja2.FileSystemLoader(TEMPLATES)
     options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     page = jinja2.Environment(loader=loader, **options).get_template("report.html.j2")
     text = page.render(
-        experiments=[_section(*pair) for pair in zip(experiments, evidence, strict=True)],
-        pairs=list(_learning_rate_pairs(experiments, evidence)),
+        experiments=[_section(*both, pairs) for both in zip(experiments, evidence, strict=True)],
+        pairs=pairs,
+        reproduction=reproduction and _beside_the_paper(reproduction),
         claims=claims.CLAIMS,
         engram_version=engram.__version__,
     )
@@ -56,20 +68,34 @@ def write(path: str | Path, experiments: Sequence[Mapping[str, Any]]) -> None:
     temporary.replace(path)
 
 
-def _section(experiment: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
-    """What the page says of one experiment."""
-    findings = claims.test(evidence)
+def _section(experiment: Mapping[str, Any], evidence: Evidence, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the page says of one experiment; of the pairs it belongs to, the first tells its C4 and C5."""
+    compared = [pair["findings"] for pair in pairs if evidence.name in (pair["higher"], pair["lower"])]
+    findings = claims.test(evidence, *compared[:1])
     estimators = evidence.scores.items()
+    size = dimensions(experiment["settings"]["model"], evidence.dataset)
     return {
         "name": experiment["name"],
         "headline": [(name, _headline(found, evidence.dataset.attrs)) for name, found in estimators],
         "run": [*_run(experiment, evidence)],
         "work": [*_work(experiment)],
-        "numbers": _side_by_side([summarize(found) | power(found) for found in evidence.scores.values()]),
-        "figures": [_figure(name, path) for name, path in _in_order(experiment["figures"])],
+        "numbers": _side_by_side(
+            [summarize(found) | densities(found, size) | power(found) for found in evidence.scores.values()]
+        ),
+        "figures": [_figure(name, TITLES.get(name, name), path) for name, path in _in_order(experiment["figures"])],
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
         "scores_path": next(iter(experiment["scores"].values())),
         "paths": [*_paths(experiment)],
+    }
+
+
+def _beside_the_paper(reproduction: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of the paper as a whole: the table of engram.reproduction, and figures across experiments."""
+    figures = [_figure(f"paper_{name}", OF_REPRODUCTION[name], path) for name, path in reproduction["figures"].items()]
+    return {
+        "path": reproduction["table"],
+        "experiments": reproduction_page.by_experiment(reproduction["table"]),
+        "figures": figures,
     }
 
 
@@ -151,11 +177,11 @@ def _in_order(figures: Mapping[str, str]) -> list[tuple[str, str]]:
     return sorted(figures.items(), key=lambda entry: order.index(entry[0]))
 
 
-def _figure(name: str, path: str | Path) -> dict[str, str]:
+def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
     caption = TEMPLATES / f"{name}.rst"
     return {
         "name": name,
-        "title": TITLES.get(name, name.replace("_", " ")),
+        "title": title,
         "png": base64.b64encode(Path(path).read_bytes()).decode(),
         "caption": caption.read_text(encoding="utf-8").strip(),
     }

@@ -70,7 +70,9 @@ def load_models(path: str | Path, epoch: int) -> list[torch.nn.Module]:
         return [_model(stored, index, image_shape, settings) for index in range(stored.sizes["model"])]
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"its parameters and its model do not fit ({first_line(error)})"
-        raise UserError(f"{path}: {reason}; delete it and run `snakemake --cores all {path}` to make it again") from error
+        raise UserError(
+            f"{path}: {reason}; delete it and run `snakemake --cores all {path}` to make it again"
+        ) from error
 
 
 def _model(stored: xr.Dataset, index: int, image_shape: tuple[int, ...], settings: dict) -> torch.nn.Module:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from engram.errors import UserError
+from engram.errors import CANNOT_WRITE, UserError, first_line
+from engram.foreign import require_room
 from engram.jobs import log
 
 
@@ -60,23 +61,29 @@ class StateFolder:
     def save(self, name: str, arrays: dict[str, np.ndarray], **counters: int | float) -> None:
         """Write `arrays` and scalar `counters` to NAME.npz, whole or not at all."""
         temporary = self.path / f"{name}.tmp"
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays, **counters, fingerprint=self.fingerprint)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._file(name))
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays, **counters, fingerprint=self.fingerprint)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._file(name))
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{self._file(name)}: could not be written: {error}; {CANNOT_WRITE}") from error
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """Arrays and counters of NAME.npz, or None if there is none that fits; one that does not fit is said aloud."""
         if not self._file(name).exists():
             return None
         try:
+            with zipfile.ZipFile(self._file(name)) as file:
+                require_room("it", sum(member.file_size for member in file.infolist()))
             with np.load(self._file(name), allow_pickle=False) as file:
                 state = dict(file)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            log.warning("%s: is damaged (%s); training starts again without it", self._file(name), error)
+        except Exception as error:  # zip, zlib and numpy's own reader each raise their own
+            log.warning("%s: is damaged (%s); training starts again without it", self._file(name), first_line(error))
             return None
-        if state.pop("fingerprint") != self.fingerprint:
+        if state.pop("fingerprint", None) != self.fingerprint:
             log.warning(
                 "%s: belongs to other settings, data or code; training starts again without it", self._file(name)
             )

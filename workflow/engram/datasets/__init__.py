@@ -29,7 +29,7 @@ def mirror_folder(configured: str | Path | None) -> Path | None:
     Raises UserError if it is not a folder.
     """
     folder = configured or os.environ.get("ENGRAM_DATA_ROOT") or None
-    if folder and not Path(folder).is_dir():
+    if folder and not os.path.isdir(folder):
         raise UserError(
             f"data_root: folder '{folder}' does not exist; name a folder that holds the published files, "
             "or leave data_root (and ENGRAM_DATA_ROOT) unset to download them"

@@ -1,7 +1,7 @@
 """The user's own images as arrays: an .npz or an HDF5 file with `images`, and perhaps `labels` and `split`."""
 
+import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
 from engram.datasets.sampling import split_by_fraction
-from engram.errors import UserError
+from engram.errors import UserError, first_line
+from engram.foreign import require_plain_arrays, require_room
 from engram.randomness import Name
 
+ARRAYS = ("images", "labels", "split")
 MOST_LABELS = 2**15
 
 
@@ -22,7 +24,7 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     """
     kind = "npz" if "npz" in definition else "hdf5"
     path = Path(definition[kind])
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, it does not raise on a name too long
         raise UserError(f"datasets.{name}.{kind}: file '{path}' does not exist")
     arrays = _read_npz(path) if kind == "npz" else _read_hdf5(path)
     images, shape = _images(path, arrays)
@@ -35,13 +37,17 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: is not an .npz file, or is truncated")
     try:
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: is not an .npz file, or is truncated")
+        with zipfile.ZipFile(path) as file:
+            require_room("it", sum(member.file_size for member in file.infolist()))
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in ("images", "labels", "split") if key in file}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read as an .npz file of plain arrays ({_first_line(error)})") from error
+            return {key: file[key] for key in ARRAYS if key in file}
+    except UserError:
+        raise
+    except Exception as error:  # zip, zlib and numpy's own reader each raise their own
+        raise UserError(f"{path}: cannot be read as an .npz file of plain arrays ({first_line(error)})") from error
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
@@ -49,13 +55,11 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path) as file:
-            return {key: np.asarray(file[key]) for key in ("images", "labels", "split") if key in file}
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as an HDF5 file of plain arrays ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+            names = [key for key in ARRAYS if file.get(key, getlink=True) is not None]
+            require_plain_arrays(file, names)
+            return {key: np.asarray(file[key]) for key in names}
+    except Exception as error:  # a damaged file can fail anywhere in two libraries
+        raise UserError(f"{path}: cannot be read as an HDF5 file of plain arrays ({first_line(error)})") from error
 
 
 def _images(path: Path, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:

@@ -1,5 +1,6 @@
 """The user's own images: a folder of files, flat or with one sub-folder for each class."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     Sub-folders named train and test hold the two splits; otherwise a share `test_fraction` (0.1) is drawn by class.
     """
     folder = Path(definition["folder"])
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, it does not raise on a name too long
         raise UserError(f"datasets.{name}.folder: '{folder}' does not exist or is not a folder")
     split_by_user = (folder / "train").is_dir() and (folder / "test").is_dir()
     parts = {TRAIN: folder / "train", TEST: folder / "test"} if split_by_user else {TRAIN: folder}

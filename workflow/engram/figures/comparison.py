@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from engram import intervals
 from engram.figures.score_histogram import RULER_LABEL, common_edges, quantile_rulers
-from engram.figures.style import density, estimator_colours, figure, styled
+from engram.figures.style import density, estimator_colours, figure, spread_out, styled
 from engram.inputs import last
 from engram.summary import summarize
 
@@ -46,6 +46,7 @@ def _scatter(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
     limits += 0.03 * np.ptp(limits) * np.array([-1, 1])
     axes.plot(limits, limits, color="black", linewidth=0.7, linestyle=":")
     axes.set(xlabel=f"M, {x_name} (nats)", ylabel=f"M, {y_name} (nats)", xlim=limits, ylim=limits, box_aspect=1)
+    spread_out(axes, "xy", x, y)
     axes.set_title(f"rank correlation {intervals.spearman(x, y).text()}")
 
 

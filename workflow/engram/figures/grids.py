@@ -21,12 +21,16 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     for axes, (name, found) in zip(panels, scores.items(), strict=True):
         score, label = last(found), found["label"].values
         chosen = np.concatenate([choose(score)[:COLUMNS] for choose in groups.values()])
-        captions = [f"{class_name(dataset.attrs, label[i])}\n{score[i]:.1f}".strip() for i in chosen]
+        captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
         tops = show_images(axes, images(dataset, found["sample"].values[chosen]), captions, COLUMNS)
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
         axes.set_title(name, color=colours[name], loc="left")
     return drawn
+
+
+def _short(score: float) -> str:
+    return f"{score:,.0f}" if abs(score) >= 1000 else f"{score:.1f}"
 
 
 def lowest(score: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram import intervals
-from engram.figures.style import COLOUR, class_name, estimator_colours, figure, show_images, styled
+from engram.figures.style import COLOUR, class_name, estimator_colours, figure, show_images, spread_out, styled
 from engram.inputs import images, last
 from engram.mode_collapse import coverage
 
@@ -16,20 +16,23 @@ CROWDED = 15
 @styled
 def mode_collapse(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     """`found`: the mode_collapse artifact. Samples against test images, crowding against score, most crowded images."""
-    drawn = figure(5.4)
-    top, middle, bottom = drawn.subfigures(3, 1, height_ratios=(2.3, 2.3, 0.9))
+    drawn = figure(5.6)
+    top, middle, bottom = drawn.subfigures(3, 1, height_ratios=(2.3, 2.5, 0.9))
     left, right = top.subplots(1, 2)
     _coverage(left, found)
     _classes(right, found, dataset)
     colours = estimator_colours(scores)
+    one_sample = 100 / found.sizes["generated"]
     panels = middle.subplots(1, len(scores), squeeze=False, sharey=True)[0]
     for axes, (name, score) in zip(panels, scores.items(), strict=True):
         axes.plot(
             last(score), 100 * found["share"], ".", markersize=2.5, alpha=0.6, color=colours[name], rasterized=True
         )
+        spread_out(axes, "x", last(score))
         correlation = intervals.read(found.sel(estimator=name), "spearman")
-        axes.set_yscale("symlog", linthresh=100 / found.sizes["generated"])  # the share of a single sample
-        axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation {correlation.text()}")
+        axes.set_yscale("symlog", linthresh=one_sample)
+        axes.set_yticks([0, *10.0 ** np.arange(np.ceil(np.log10(one_sample)), 3)])
+        axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation\n{correlation.text()}")
     panels[0].set_ylabel("share of samples nearest\nto the image (%)")
     crowded = np.argsort(-found["share"].values, kind="stable")[:CROWDED]
     labels = next(iter(scores.values()))["label"].values[crowded]

@@ -8,12 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram import intervals
+from engram.bins import round_edges
 from engram.density_split import highly_memorized
+from engram.figures import johnson_su
 from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
 from engram.inputs import last
 
-BINS = 25
+MOST_BINS = 30  # of M; on the paper's MNIST they are 2 nats wide, as there
 FEWEST = 3  # images in a bin whose mean is drawn
+FEWEST_FITTED = 50  # images to which a distribution of four parameters is fitted
+MEANS, RATIOS = (0.75, 1.5), (0.6, 1.6)  # the paper's axes, the least that is shown
 
 
 @styled
@@ -36,7 +40,7 @@ def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
 
 
 def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> None:
-    edges = np.linspace(*np.quantile(score, [0.001, 0.999]), BINS + 1)
+    edges = round_edges(score, MOST_BINS, outer=0.001)
     members = [np.isfinite(rho) & (score > low) & (score <= high) for low, high in pairwise(edges)]
     means = np.array([intervals.mean(rho[m]) if m.sum() >= FEWEST else (np.nan,) * 3 for m in members])
     middle = (edges[1:] + edges[:-1]) / 2
@@ -44,15 +48,20 @@ def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> N
     axes.errorbar(middle, means[:, 0], errors, fmt="o", markersize=3, color=colour, ecolor="0.6", elinewidth=0.9)
     axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
     axes.set(xlabel="memorization score M (nats)", ylabel="mean of rho")
+    low, high = np.nanmin(means[:, 0], initial=MEANS[0]), np.nanmax(means[:, 0], initial=MEANS[1])
+    axes.set_ylim(low - 0.05, high + 0.05)  # an interval of few images may leave the axes
 
 
 def _histograms(axes: Axes, rho: np.ndarray, high: np.ndarray, rule: str) -> None:
     finite = np.isfinite(rho)
-    bins = int(np.clip(2 * np.sqrt(min(high.sum(), (~high).sum())), 8, 40))
-    edges = np.linspace(*np.quantile(rho[finite], [0.005, 0.995]), bins + 1)
+    bins = int(np.clip(2 * np.sqrt(min(high.sum(), (~high).sum())), 8, 100))
+    low, top = np.quantile(rho[finite], [0.005, 0.995])
+    edges = np.linspace(min(low, RATIOS[0]), max(top, RATIOS[1]), bins + 1)
     for kind, members, title in (("regular", ~high & finite, "regular"), ("high", high & finite, rule)):
-        label = f"{title}: {members.sum()}"
-        density(axes, rho[members], edges, COLOUR[kind], label)
+        density(axes, rho[members], edges, COLOUR[kind], f"{title}: {members.sum():,}")
+        if members.sum() >= FEWEST_FITTED:
+            x = np.linspace(edges[0], edges[-1], 400)
+            axes.plot(x, johnson_su.curve(johnson_su.fit(rho[members]), x), color=COLOUR[kind], linewidth=1)
     axes.axvline(1, color="black", linewidth=0.7, linestyle=":")
     axes.set(xlabel="distance ratio rho", ylabel="density")
     axes.set_ylim(top=1.4 * axes.get_ylim()[1])  # room for the legend

@@ -4,39 +4,51 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
+from engram.figures import johnson_su
 from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
 from engram.inputs import last, null_quantile
 
 LEVELS = (0.5, 0.95, 0.999)
 RULER_LABEL = "memorization score M (nats). Below: dot, bar and arrow are the median, 0.95 and 0.999 quantiles"
+BINS, TAIL_BINS = 60, 80
+MOST_OUTER = 0.005  # share of scores on each side that only the logarithmic panel shows in its place
 
 
 @styled
 def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
-    """`scores` by estimator. Below each histogram its median, 0.95 and 0.999 quantiles, and those of its null."""
-    drawn = figure(3.1)
-    panels = drawn.subplots(2, len(scores), sharex=True, height_ratios=(5, 1), squeeze=False)
+    """`scores` by estimator. Top: most of the scores; below them all, on a logarithmic scale; then quantiles, and the null's."""
+    drawn = figure(4.9)
+    panels = drawn.subplots(3, len(scores), height_ratios=(5, 3, 1), squeeze=False)
     colours = estimator_colours(scores)
-    edges = common_edges([last(found) for found in scores.values()])
-    for (upper, lower), (name, found) in zip(panels.T, scores.items(), strict=True):
+    most = common_edges([last(found) for found in scores.values()], BINS, MOST_OUTER)
+    whole = common_edges([last(found) for found in scores.values()], TAIL_BINS, outer=0)
+    for (upper, tails, lower), (name, found) in zip(panels.T, scores.items(), strict=True):
         score = last(found)
-        density(upper, score, edges, colours[name])
-        x = np.linspace(edges[0], edges[-1], 400)
-        upper.plot(x, _johnson_su(score, x), color=colours[name], label="Johnson SU fit")
+        density(upper, score, most, colours[name])
+        fitted = johnson_su.fit(score)
+        x = np.linspace(most[0], most[-1], 400)
+        upper.plot(
+            x, johnson_su.curve(fitted, x), color=colours[name], label=f"Johnson SU fit\n{johnson_su.words(fitted)}"
+        )
         upper.axvline(0, color="black", linewidth=0.6)
         upper.set(title=name)
-        upper.legend(loc="upper right")
+        upper.set_ylim(top=1.3 * upper.get_ylim()[1])  # room for the legend
+        upper.legend(loc="upper right", handlelength=1)
+        _tails(tails, score, whole, fitted, colours[name])
+        tails.sharex(lower)
+        tails.tick_params(labelbottom=False)
         quantile_rulers(lower, {"observed": (found, colours[name])})
+        lower.set_xlim(whole[0], whole[-1])
     panels[0, 0].set_ylabel("density (1/nat)")
+    panels[1, 0].set_ylabel("density (1/nat),\nall images")
     drawn.supxlabel(RULER_LABEL, fontsize=8)
     return drawn
 
 
-def common_edges(scores: list[np.ndarray], bins: int = 60) -> np.ndarray:
-    """Histogram edges over all scores but the outermost thousandth on each side (in nats)."""
-    limits = [np.quantile(score, [0.001, 0.999]) for score in scores]
+def common_edges(scores: list[np.ndarray], bins: int = BINS, outer: float = 0.001) -> np.ndarray:
+    """Histogram edges over all scores but a share `outer` on each side (in nats)."""
+    limits = [np.quantile(score, [outer, 1 - outer]) for score in scores]
     return np.linspace(min(low for low, _ in limits), max(high for _, high in limits), bins + 1)
 
 
@@ -58,6 +70,11 @@ def quantile_rulers(axes: Axes, rows: dict[str, tuple[xr.Dataset, str]]) -> None
     axes.spines["left"].set_visible(False)
 
 
-def _johnson_su(score: np.ndarray, x: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):  # the optimizer tries parameters at which the density overflows
-        return stats.johnsonsu.pdf(x, *stats.johnsonsu.fit(score))
+def _tails(axes: Axes, score: np.ndarray, edges: np.ndarray, fitted: tuple, colour: str) -> None:
+    """On a logarithmic scale that ends below the density of a single image."""
+    density(axes, score, edges, colour)
+    x = np.linspace(edges[0], edges[-1], 2000)
+    axes.plot(x, johnson_su.curve(fitted, x), color=colour)
+    one_image = 1 / (len(score) * (edges[1] - edges[0]))
+    axes.set(yscale="log", ylim=(one_image / 3, None))
+    axes.axvline(0, color="black", linewidth=0.6)

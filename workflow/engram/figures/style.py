@@ -9,6 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.scale import SymmetricalLogScale
+from matplotlib.ticker import FixedLocator, NullLocator
 
 COLOUR = {
     "published": "#E69F00",
@@ -19,6 +21,7 @@ COLOUR = {
     "regular": "#56B4E9",
     "null": "#666666",
 }
+RATE_COLOURS = ("#332288", "#999933")  # the higher learning rate, the lower; Paul Tol's, as Okabe & Ito's are taken
 OTHER_ESTIMATORS = ("#000000", "#009E73", "#D55E00", "#56B4E9")
 WIDTH = 7.2  # inches, the text width of a page
 CAPTION_HEIGHT = 0.55  # of a tile's width
@@ -65,6 +68,25 @@ def density(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, labe
         axes.hist(inside, edges, density=True, color=colour, alpha=0.55, linewidth=0, label=label)
 
 
+def spread_out(axes: Axes, names: str, *values: np.ndarray) -> None:
+    """A symmetric logarithmic scale on axes `names` ("x", "xy") where a few values would press the others together.
+
+    Linear up to the power of ten above which lies at most a hundredth of the values.
+    """
+    values = np.concatenate(values)
+    linear_to = 10 ** np.ceil(np.log10(max(np.quantile(np.abs(values), 0.99), 1)))
+    if np.abs(values).max() <= 5 * linear_to:
+        return
+    upwards = linear_to * np.array([0.5, 1, 3, 10, 30, 100])
+    ticks = np.concatenate([-upwards[::-1], [0], upwards])
+    for name in names:
+        axes.set(**{f"{name}scale": SymmetricalLogScale(axes, linthresh=linear_to)})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:,.0f}")
+
+
 def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: int) -> list[float]:
     """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of tiles one unit wide under captions of up to two lines.
 
@@ -86,6 +108,11 @@ def show_image(axes: Axes, image: np.ndarray, extent: tuple[float, float, float,
     """One image (C, H, W) in [0, 1] at extent (left, right, bottom, top)."""
     pixels = np.moveaxis(image, 0, -1) if len(image) == 3 else image.mean(axis=0)
     axes.imshow(pixels, extent=extent, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+
+
+def number(value: float) -> str:
+    """A number to three digits, whole from 100 to a million: 0.153, 21.4, 6,512, 2.2e+07."""
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def class_name(dataset_attributes: Mapping, label: int) -> str:
