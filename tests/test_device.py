@@ -1,5 +1,11 @@
 """The device a job computes on, and that speed never costs accuracy."""
 
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
 import pytest
 import torch
 
@@ -41,3 +47,73 @@ def test_the_threads_asked_for_are_used():
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+# A process whose torch believes in two GPUs, of which CUDA_VISIBLE_DEVICES shows it some, as CUDA does; it claims one and says
+# which, then holds it until its standard input closes.
+CLAIM = """
+    import os, sys
+    from types import SimpleNamespace
+
+    shown = [int(number) for number in os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")]
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: len(shown),
+        get_device_properties=lambda index: SimpleNamespace(uuid=f"GPU-{shown[index]}"),
+        set_device=lambda chosen: None,
+        get_device_name=lambda chosen: "pretended",
+    )
+    device = lambda kind, index: SimpleNamespace(type=kind, index=index)
+    sys.modules["torch"] = SimpleNamespace(cuda=cuda, device=device, set_num_threads=lambda threads: None)
+    from engram.device import claimed_device
+
+    with claimed_device(threads=1) as chosen:
+        print(shown[chosen.index], flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def claim(tmp_path):
+    """Start a job that claims a GPU; jobs of one test share their slots with no other test or user."""
+    started = []
+
+    def start(**environment):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(CLAIM)],
+            env=os.environ | {"TMPDIR": str(tmp_path)} | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_each_of_several_jobs_gets_a_gpu_of_its_own_and_a_further_one_waits(claim):
+    holders = {job.stdout.readline(): job for job in (claim(), claim())}
+    assert holders.keys() == {"0\n", "1\n"}
+    third = claim()
+    time.sleep(1)
+    holders["1\n"].stdin.close()
+    assert third.stdout.readline() == "1\n"
+
+
+def test_a_killed_job_gives_its_gpu_back(claim):
+    first = claim(CUDA_VISIBLE_DEVICES="1")
+    assert first.stdout.readline() == "1\n"
+    first.kill()
+    assert claim(CUDA_VISIBLE_DEVICES="1").stdout.readline() == "1\n"
+
+
+def test_gpus_are_told_apart_by_what_they_are_not_by_their_number_in_the_job(claim):
+    # Number 0 of either job, but different GPUs, as SLURM hands them out.
+    assert claim(CUDA_VISIBLE_DEVICES="0").stdout.readline() == "0\n"
+    assert claim(CUDA_VISIBLE_DEVICES="1").stdout.readline() == "1\n"
