@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import xarray as xr
 
 import workspace
 from engram.artifacts import read
+from faults import processes_in, start, wait_for
 from workspace import planned, snakemake
 
 STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
@@ -252,32 +251,6 @@ def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
     assert (copy / "results/tiny/scores/published.h5").exists()
     bad.unlink()
     assert snakemake(copy, "all_scores").returncode == 0
-
-
-def start(folder, *arguments):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def processes_in(folder):
-    """Processes whose working folder is `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve() == folder.resolve():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from engram.errors import UserError
+from engram.errors import UserError, first_line
 from engram.models.base import LatentVariableModel
 from engram.models.conv_vae import BernoulliConvVAE
 from engram.models.gaussian_conv_vae import GaussianConvVAE, GaussianConvVAEScalarVariance
@@ -41,10 +41,9 @@ def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> torc
     """
     model_class = KNOWN.get(name) or _import(name)
     try:
-        inspect.signature(model_class).bind(image_shape, **settings)
-    except TypeError as error:
-        raise UserError(f"model {name}: {error}") from error
-    return model_class(image_shape, **settings)
+        return model_class(image_shape, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {name} with {settings}: {first_line(error)}") from error
 
 
 def _import(name: str) -> type[torch.nn.Module]:
