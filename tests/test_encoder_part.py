@@ -43,7 +43,10 @@ def score_paths(tmp_path, rng):
         for (name, path), values in zip(paths.items(), estimates(rng), strict=True):
             variables = {"epoch": variable(("epoch",), EPOCHS, "1", "epoch")}
             variables["sample"] = variable(("sample",), 3 + np.arange(N), "1", "sample")
+            values |= {"standard_error": np.ones((len(EPOCHS), N))}
             variables |= {key: variable(("epoch", "sample"), value, "nats", key) for key, value in values.items()}
+            not_read = dict.fromkeys(("label", "p_value", "q_value"), np.zeros(N))
+            variables |= {key: variable(("sample",), value, "1", key) for key, value in not_read.items()}
             changed = attributes if name == "corrected" else {}
             artifacts.write(path, "scores", variables, {"statistic": "mean_log", "dataset_sha256": "0" * 64} | changed)
         return paths

@@ -47,7 +47,7 @@ def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config(
     schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
     text = (REPOSITORY / "config.yaml").read_text()
     kinds = schema["$defs"]
-    keys = {*schema["properties"], *kinds["estimator"]["properties"]}
+    keys = {*schema["properties"], *kinds["estimator_settings"]["properties"]}
     for part in ("training", "membership"):
         keys |= set(kinds["experiment"]["properties"][part]["properties"])
     for key in keys:
