@@ -21,7 +21,7 @@ import torch
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
 
 import engram.training
-from engram.device import use_fastest_float32
+from engram.device import keep_freed_memory, use_fastest_float32
 from engram.likelihood import estimate
 from engram.models import build, known_models
 
@@ -33,6 +33,7 @@ TIMEOUT = 600  # seconds after which a process counts as dead
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     use_fastest_float32()
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{_name(device)}; median [lowest, highest] of {options.rounds} rounds\n", flush=True)
     models = {"MLP VAE": (MLP, (1, 32, 32), options.steps)}

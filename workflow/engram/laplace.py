@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engram.proposals import Proposal, encoder_proposal
 
-STEP_LENGTHS = (0.0, 1.0, 0.5, 0.25, 0.125)  # tried at once; 0 comes first so that a tie leaves an image where it is
+STEP_LENGTHS = (1.0, 0.5, 0.25, 0.125)  # tried at once
 PAIRS, PAIR_STEP = 20, 0.2  # a gradient over one pair is noisy, so the mean goes a fifth of the way
 LEAST_CHANGE, MOST_CHANGE = 0.5, 2.0  # of the curvature along one direction in one update
 CHEAP_DIMENSION = 32  # up to here the first step has a curvature of its own
@@ -47,10 +47,11 @@ def find_mode(model, x: Tensor, z: Tensor, scale: Tensor, newton_steps: int) -> 
     for step in range(newton_steps):
         if step == newton_steps - 1 or (step == 0 and z.shape[-1] <= CHEAP_DIMENSION):
             scale = inverse_root(curvature(model, z))
-        direction = _up(_gradient(model, x, z), scale)
-        candidates = z + z.new_tensor(STEP_LENGTHS)[:, None, None] * direction
-        best = log_joint(model, x, candidates).argmax(0)
-        z = candidates[best, torch.arange(len(z), device=z.device)]
+        value, gradient = _value_and_gradient(model, x, z)
+        steps = z + z.new_tensor(STEP_LENGTHS)[:, None, None] * _up(gradient, scale)
+        # z itself comes first, so that a tie leaves an image where it is.
+        best = torch.cat([value[None], log_joint(model, x, steps)]).argmax(0)
+        z = torch.cat([z[None], steps])[best, torch.arange(len(z), device=z.device)]
     return z, scale
 
 
@@ -66,7 +67,7 @@ def fit_normal(model, x: Tensor, mode: Tensor, scale: Tensor) -> tuple[Tensor, T
     for _ in range(PAIRS):
         signs = (torch.randint(2, (latent_dim,), generator=generator) * 2 - 1).to(mode)
         offset = scale @ signs
-        above, below = _gradient(model, x, torch.stack([mean + offset, mean - offset]))
+        above, below = _value_and_gradient(model, x, torch.stack([mean + offset, mean - offset]))[1]
         mean = mean + PAIR_STEP * _up((above + below) / 2, scale)
         scale = _bfgs(scale, signs, ((below - above) / 2).unsqueeze(-2) @ scale)
     lost = ~(log_joint(model, x, mean) > log_joint(model, x, mode) - latent_dim)
@@ -95,10 +96,13 @@ def log_joint(model, x: Tensor, z: Tensor) -> Tensor:
     return value.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
+@torch.no_grad()
 def curvature(model, z: Tensor) -> Tensor:
     """H = I + J' W J, (n, latent_dim, latent_dim): positive definite, whatever the decoder, as long as it is finite."""
     parameters, jacobian = _parameters_and_jacobian(model.decode, z)
-    weighted = (jacobian * model.information(parameters).sqrt()).flatten(2).transpose(0, 1)
+    jacobian, information = jacobian.flatten(2).transpose(0, 1), model.information(parameters).flatten(1)
+    # Images first in memory, too: a batched product would copy both of its arguments to get that.
+    weighted = torch.mul(jacobian, information.sqrt().unsqueeze(1), out=z.new_empty(jacobian.shape))
     return torch.eye(z.shape[-1], dtype=z.dtype, device=z.device) + weighted @ weighted.mT
 
 
@@ -116,11 +120,12 @@ def _up(gradient: Tensor, scale: Tensor) -> Tensor:
     return torch.where(direction.isfinite().all(-1, keepdim=True), direction, 0)
 
 
-def _gradient(model, x: Tensor, z: Tensor) -> Tensor:
-    """d log p(x, z) / dz, in the shape of z."""
+def _value_and_gradient(model, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z) as `log_joint` has it, (..., n), and its derivative by z, in the shape of z."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        return torch.autograd.grad(log_joint(model, x, z).sum(), z)[0]
+        value = log_joint(model, x, z)
+        return value.detach(), torch.autograd.grad(value.sum(), z)[0]
 
 
 def _parameters_and_jacobian(decode, z: Tensor) -> tuple[Tensor, Tensor]:
