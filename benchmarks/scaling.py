@@ -115,7 +115,7 @@ def _score(folder: str, permutations: int) -> float:
     epochs = sorted({score_stage.epoch_of(path) for path in paths})
     started = time.perf_counter()
     membership = artifacts.read(f"{folder}/membership.h5", "membership")
-    variables, *_ = score_stage.compute(paths, membership, "mean_log", epochs, permutations, seed=42)
+    variables, *_ = score_stage.compute(paths, membership, "mean_log", epochs, permutations, 42, threads=2)
     score_stage.table(variables).to_csv(f"{folder}/corrected.csv", index=False)
     return time.perf_counter() - started
 

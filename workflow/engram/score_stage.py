@@ -1,10 +1,11 @@
 """The scores stage: an estimator's likelihoods at every scored epoch to memorization scores with their uncertainty.
 
-One epoch's log p is in memory at a time, as float32: 65 MB for 100 models and 162,770 images.
+One epoch's log p is in memory for each thread, as float32: 65 MB for 100 models and 162,770 images.
 """
 
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,18 +67,22 @@ def compute(
     scored_epochs: Sequence[int],
     permutations: int,
     seed: int,
+    threads: int = 1,
 ) -> tuple[dict[str, tuple], dict[str, object], str | None]:
     """Variables and attributes of scores/{estimator}.h5, and a warning if the p-values cannot be small enough.
 
     likelihoods: the files of every repeat at every scored epoch, in any order. The test, the null and what is said of
-    the budget are of the last scored epoch.
+    the budget are of the last scored epoch. `threads` epochs are computed at once.
     """
     comparison = Comparison.of(membership)
     epochs = sorted(scored_epochs)
-    by_epoch = []
-    for epoch in epochs:
-        log_px = read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison)
-        by_epoch.append(_scores(log_px, comparison, statistic))
+
+    def log_px_of(epoch: int) -> np.ndarray:
+        return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison)
+
+    with ThreadPoolExecutor(threads) as pool:
+        by_epoch = list(pool.map(lambda epoch: _scores(log_px_of(epoch), comparison, statistic), epochs))
+    log_px = log_px_of(epochs[-1])
     variables = {
         "epoch": variable(("epoch",), epochs, "1", artifacts.AXES["epoch"]),
         "sample": variable(("sample",), comparison.images, "1", artifacts.AXES["sample"]),
@@ -131,11 +136,12 @@ def table(variables: dict[str, tuple]) -> pd.DataFrame:
 def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[str, np.ndarray]:
     is_in, repeat = comparison.is_in, comparison.repeat
     by_statistic = {name: memorization_scores(log_px, is_in, name, repeat) for name in STATISTICS}
+    log_p_in = log_mean_exp(log_px, is_in)
     return {
         "score": by_statistic[statistic],
         **{f"score_{name}": score for name, score in by_statistic.items()},
-        "log_p_in": log_mean_exp(log_px, is_in),
-        "log_p_out": log_mean_exp(log_px, ~is_in),
+        "log_p_in": log_p_in,
+        "log_p_out": log_p_in - by_statistic["log_mean_exp"],
         "standard_error": jackknife_standard_error(log_px, is_in, repeat, statistic),
     }
 

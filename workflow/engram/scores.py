@@ -86,7 +86,9 @@ def _log_mean_exp_difference(values: np.ndarray, is_in: np.ndarray, _: np.ndarra
 
 
 def _mean_log_difference(values: np.ndarray, is_in: np.ndarray, _: np.ndarray | None) -> np.ndarray:
-    return values.mean(axis=0, where=is_in) - values.mean(axis=0, where=~is_in)
+    out_count = (~is_in).sum(axis=0)
+    out_sum = np.multiply(values, ~is_in).sum(axis=0)  # several times as fast as numpy's mean(where=...)
+    return (values.sum(axis=0) - out_sum) / (len(values) - out_count) - out_sum / out_count
 
 
 STATISTICS = {

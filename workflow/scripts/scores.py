@@ -16,7 +16,7 @@ with job(snakemake.log[0]) as log:
         "permutations": params.permutations,
     }
     variables, found, warning = score_stage.compute(
-        snakemake.input.likelihoods, membership, seed=params.seed, **settings
+        snakemake.input.likelihoods, membership, seed=params.seed, threads=snakemake.threads, **settings
     )
     if warning:
         log.warning("%s, %s: %s", wildcards.experiment, wildcards.estimator, warning)
