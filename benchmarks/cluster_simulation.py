@@ -2,7 +2,7 @@
 
     uv run python benchmarks/cluster_simulation.py [--speed 40] [--overhead 8] [--poll 10] [--jobs 100]
 
-Work is counted at the measured rates of one CPU core (engram.requests) and in multiples of the fully connected model's
+Work is counted at the measured rates of one CPU core (engram.job_requests) and in multiples of the fully connected model's
 operations per image; that a GPU does the work of `--speed` cores is an assumption. Overhead per job and time until
 Snakemake notices its end were measured on a one-node SLURM cluster (docs/slurm.md).
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import yaml
 
-from engram import requests
+from engram import job_requests
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 PAPER = ["mnist_lr1e-3", "mnist_lr1e-4", "cifar10", "celeba"]
-IMAGES = {"mnist": (60_000, 70_000), "cifar10": (50_000, 60_000), "celeba": (162_770, 182_732)}  # training, all
+IMAGES = {"mnist": (60_000, 70_000), "cifar10": (50_000, 60_000), "celeba": (162_770, 202_599)}  # training, all
 # Operations per image relative to the fully connected model (torch's FlopCounterMode, encoder and decoder).
-WORK = {"bernoulli_mlp_vae": 1.0, "gaussian_conv_vae": 10.5, "gaussian_conv_vae_scalar_variance": 40.7}
+WORK = {"bernoulli_mlp_vae": 1.0, "gaussian_conv_vae": 10.5, "gaussian_conv_vae_scalar_variance": 10.2}
 NEWTON_LATENT = 16  # the Gauss-Newton rate was measured with so many latent dimensions; a step takes a pass for each
 RESULTS = 600  # seconds of scores, analyses and figures of an experiment, grouped in one job without a GPU
 LOSSES_AND_REPORT = 60
@@ -42,7 +42,7 @@ def jobs_of(name: str, config: dict) -> Iterator[Job]:
     training, everything = IMAGES[experiment["dataset"]]
     folds, repeats = experiment["membership"]["folds"], experiment["membership"]["repeats"]
     work = WORK[experiment["model"]["name"]]
-    passes = training * experiment["training"]["epochs"] / requests.TRAINED * work
+    passes = training * experiment["training"]["epochs"] / job_requests.TRAINED * work
     trainings = [f"{name} train {repeat}" for repeat in range(repeats)]
     for train in trainings:
         yield Job(train, (), passes * (folds - 1))
@@ -50,9 +50,11 @@ def jobs_of(name: str, config: dict) -> Iterator[Job]:
     likelihoods = []
     for key in experiment["estimators"]:
         settings = config["estimators"][key] | experiment.get("overrides", {}).get(key, {})
-        seconds = settings["samples"] / requests.SAMPLED
+        seconds = settings["samples"] / job_requests.SAMPLED
         if settings["proposal"] == "laplace":
-            seconds += settings["newton_steps"] / requests.NEWTON * experiment["model"]["latent_dim"] / NEWTON_LATENT
+            seconds += (
+                settings["newton_steps"] / job_requests.NEWTON * experiment["model"]["latent_dim"] / NEWTON_LATENT
+            )
         for train in trainings:
             for epoch in experiment["scored_epochs"]:
                 likelihoods.append(f"{name} {key} {train} {epoch}")

@@ -14,7 +14,7 @@ import torch
 
 from engram import likelihood, observations, trained
 from engram.artifacts import read
-from engram.device import use_fastest_float32
+from engram.device import keep_freed_memory, use_fastest_float32
 
 SAMPLES = {"encoder": 256, "laplace": 16}
 ROUNDS = 5
@@ -28,6 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     use_fastest_float32()
+    keep_freed_memory()
     epoch = int(read(arguments.model, "models").epoch[-1])
     model = trained.load_model(arguments.model, epoch)
     grey = torch.from_numpy(read(arguments.dataset, "dataset").images.values[: arguments.images])

@@ -23,7 +23,7 @@ from common import MLP, StepsOnly, alternate, print_table, quiet, spread, traine
 import engram.training
 from engram.device import keep_freed_memory, use_fastest_float32
 from engram.likelihood import estimate
-from engram.models import build, known_models
+from engram.models import build
 
 CONV = {"name": "gaussian_conv_vae", "latent_dim": 64}
 BATCH = 64
@@ -36,9 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{_name(device)}; median [lowest, highest] of {options.rounds} rounds\n", flush=True)
-    models = {"MLP VAE": (MLP, (1, 32, 32), options.steps)}
-    if CONV["name"] in known_models():
-        models["conv VAE"] = (CONV, (3, 32, 32), max(1, options.steps // 16))
+    models = {
+        "MLP VAE": (MLP, (1, 32, 32), options.steps),
+        "conv VAE": (CONV, (3, 32, 32), max(1, options.steps // 16)),
+    }
     print_table([_packing(name, *model, device, options) for name, model in models.items()])
     if device.type == "cpu" and options.cores > 1:
         print()

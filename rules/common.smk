@@ -13,7 +13,7 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 
 from engram import config as engram_config
-from engram import requests
+from engram import job_requests
 from engram.errors import UserError
 from engram.machine import has_gpu
 from engram.provenance import importable_by_scripts, source_digest
@@ -307,19 +307,19 @@ def all_scores(experiments):
 
 
 def train_request(estimate):
-    """A resource of rule train, by a function of engram.requests, which knows the experiment's size."""
+    """A resource of rule train, by a function of engram.job_requests, which knows the experiment's size."""
     return lambda wildcards, input, attempt: estimate(
-        config["experiments"][wildcards.experiment], wildcards.repeat, requests.shape_of_images(input.dataset), attempt
+        config["experiments"][wildcards.experiment], wildcards.repeat, job_requests.shape_of_images(input.dataset), attempt
     )
 
 
 def likelihood_request(estimate):
-    """A resource of rule likelihood, by a function of engram.requests."""
+    """A resource of rule likelihood, by a function of engram.job_requests."""
     return lambda wildcards, input, attempt: estimate(
         config["experiments"][wildcards.experiment],
         likelihood_settings(wildcards),
         wildcards.repeat,
-        requests.shape_of_images(input.dataset),
+        job_requests.shape_of_images(input.dataset),
         attempt,
     )
 

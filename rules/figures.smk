@@ -277,6 +277,9 @@ rule figure_paper_quantiles:
         "logs/{reproduction}/figures/quantiles.log",
     conda:
         "../envs/engram.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         rates=rates,
         experiments=experiments_of_both_rates,

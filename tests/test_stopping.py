@@ -45,9 +45,18 @@ def test_a_job_shorter_than_the_margin_still_gets_nine_tenths_of_its_time(monkey
 
 
 def test_slurm_says_when_the_job_ends(monkeypatch):
+    now = time.time()
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(now) + 3600))
+    with stop_in_time() as stop:
+        assert stop.reason is None
+        monkeypatch.setattr(time, "time", lambda: now + 3590)
+        assert stop.reason
+
+
+def test_an_end_that_is_over_belongs_to_another_job(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) - 5))
     with stop_in_time() as stop:
-        assert stop.reason
+        assert stop.reason is None
 
 
 class AfterBlocks(Stop):

@@ -76,6 +76,8 @@ def write(path: str | Path, kind: str, variables: Mapping[str, tuple], attribute
     dataset.to_netcdf(content, engine="h5netcdf", encoding=_encoding(dataset))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left_behind in path.parent.glob(f".{path.name}.*.tmp"):  # by a job killed while it wrote
+            left_behind.unlink(missing_ok=True)
         with open(temporary, "wb") as file:
             file.write(content.getbuffer())
             file.write(SEAL + hashlib.sha256(content.getbuffer()).digest())

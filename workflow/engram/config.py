@@ -6,6 +6,7 @@ import json
 import math
 import os
 import reprlib
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from engram import datasets
 from engram.errors import UserError
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
-MOST_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 4096  # values in all, levels, and characters of a text
+# Anchors let a few lines of YAML unfold to billions of values. At most: values in all, levels, and characters of a text.
+MOST_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 4096
 SHORT = reprlib.Repr()  # of values that may be long
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 3, 20, 8, 80, 80
 
@@ -126,8 +128,10 @@ def _explain(error: ValidationError) -> str:
             return f"{key} is {shown}; it must be at least {error.validator_value}"
         case "exclusiveMinimum":
             return f"{key} is {shown}; it must be above {error.validator_value}"
-        case "maximum" | "exclusiveMaximum":
+        case "maximum":
             return f"{key} is {shown}; it must not be above {error.validator_value}"
+        case "exclusiveMaximum":
+            return f"{key} is {shown}; it must be below {error.validator_value}"
         case "pattern":
             return f"{key}: the name {shown} may hold only letters, digits, '.', '_' and '-', 64 at most, a letter or digit first"
         case "not":
@@ -164,8 +168,8 @@ def _a(kind: str | list[str]) -> str:
 def _hint(value: Any, kind: str | list[str]) -> str:
     """YAML reads 1e-3 as text; say how to write it."""
     try:
-        return f"; write {float(value):f}".rstrip("0") if isinstance(value, str) and kind == "number" else ""
-    except ValueError:
+        return f"; write {Decimal(value):f}" if isinstance(value, str) and kind == "number" else ""
+    except InvalidOperation:
         return ""
 
 

@@ -1,9 +1,10 @@
 """Limits on files that may come from elsewhere: nothing that points out of the file, nothing that would fill the memory."""
 
-import os
 from collections.abc import Iterable
 
 import h5py
+
+from engram.machine import installed_memory
 
 GIB = 2**30
 
@@ -27,6 +28,6 @@ def require_plain_arrays(file: h5py.File, names: Iterable[str] | None = None) ->
 
 def require_room(name: str, size: int) -> None:
     """Raise ValueError if `size` bytes are more than half of this machine's memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = installed_memory()
     if size > memory / 2:
         raise ValueError(f"{name} claims {size / GIB:.0f} GiB; this machine has {memory / GIB:.0f} GiB of memory")

@@ -10,7 +10,8 @@ all choices is a product over repeats,
 
     prod_l mean_k exp(-p_lk e^u).
 
-So the mean difference of two such logs is a one-dimensional integral, which the trapezoid rule in float32 takes to 1e-5 nat.
+So the mean difference of two such logs is a one-dimensional integral, which the trapezoid rule in float32 takes to
+1e-5 nat, plus 3e-7 of the difference.
 """
 
 import numpy as np

@@ -5,7 +5,6 @@ to training image i than fresh real images do. Images are halved first, as in va
 """
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from engram import artifacts, inputs, intervals, provenance
 from engram.artifacts import variable
 from engram.errors import UserError
+from engram.machine import installed_memory
 from engram.samples import sample
 from engram.trained import load_model
 
@@ -88,7 +88,7 @@ def memory(n: int, v: int, pixels: int) -> int:
 
 def require_memory(n: int, v: int, pixels: int, loaded: int) -> None:
     """Log what `analyse` will hold at most, `loaded` bytes of images included; UserError if the machine has less."""
-    needed, installed = loaded + memory(n, v, pixels), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed, installed = loaded + memory(n, v, pixels), installed_memory()
     log.info("%d images against %d held-out images and as many samples: about %.1f GB", n, v, needed / 1e9)
     if needed > installed:
         raise UserError(

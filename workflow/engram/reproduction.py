@@ -56,16 +56,21 @@ def table(experiments: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def verdict(printed: float, found: Interval, tolerance: float) -> str:
-    """Does `found` agree with the printed value, by `rule`? It cannot tell without a value, or without an interval."""
+def verdict(printed: float, found: Interval, tolerance: float, one_run: bool = False) -> str:
+    """Does `found` agree with the printed value, by `rule`? It cannot tell without a value, or without an interval.
+
+    What comes of `one_run` has no interval, and its tolerance allows for another run.
+    """
     distance, half_width = abs(printed - found.estimate), (found.high - found.low) / 2
     if distance <= tolerance or distance <= math.sqrt(2) * half_width:
         return REPRODUCED
-    return OPEN if math.isnan(distance) or math.isnan(half_width) else DIFFERS
+    return OPEN if math.isnan(distance) or (math.isnan(half_width) and not one_run) else DIFFERS
 
 
-def rule(tolerance: float) -> str:
+def rule(tolerance: float, one_run: bool = False) -> str:
     """The rule of `verdict`, for the reader of a row."""
+    if one_run:
+        return f"reproduced if the printed value is within {tolerance:g} of ours, which allows for another training"
     return (
         f"reproduced if the printed value is within {tolerance:g} of ours, or within sqrt(2) half widths of its 95 % "
         "interval (jackknife over repeats): the paper's is another such run; cannot tell if there is no interval"
@@ -110,10 +115,10 @@ def _numbers(name: str, experiment: Mapping[str, Any], evidence: Evidence) -> It
     wanted = [value.quantity for value in values if value.quantity in QUANTITIES] + LOG_P
     found = _from_scores(experiment, wanted) | _losses(experiment, evidence)
     for value in values:
-        here = found[value.quantity]
-        verdicts = [verdict(value.value, here[column], value.tolerance) for column in ESTIMATORS]
+        here, one_run = found[value.quantity], value.quantity not in QUANTITIES
+        verdicts = [verdict(value.value, here[column], value.tolerance, one_run) for column in ESTIMATORS]
         yield _number(value.quantity, here, value.unit, value.value, verdicts) | {
-            "rule": rule(value.tolerance),
+            "rule": rule(value.tolerance, one_run),
             "source": value.source,
         }
     size = dimensions(experiment["settings"]["model"], evidence.dataset)

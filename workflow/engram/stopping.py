@@ -20,7 +20,9 @@ class Stop:
     def __init__(self, ends: float | None = None):
         """`ends`: when the job will be killed, in seconds since 1970; None if nobody said."""
         self.signal: str | None = None
-        self.last_moment = None if ends is None else ends - min(MARGIN, SHARE * (ends - time.time()))
+        left = 0 if ends is None else ends - time.time()
+        # A time that is over is not this job's, but was left behind by an earlier one.
+        self.last_moment = ends - min(MARGIN, SHARE * left) if left > 0 else None
 
     @property
     def reason(self) -> str | None:

@@ -46,4 +46,4 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
             peak_memory_bytes=peak_memory(),
         )
         trained.write(snakemake.output[0], training, folder, attributes)
-        folder.remove()
+    folder.remove()  # not while the lock in it is open: NFS would leave a file behind and fail
