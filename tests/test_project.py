@@ -57,3 +57,8 @@ def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config(
 def test_the_package_never_imports_snakemake():
     for path in (REPOSITORY / "workflow/engram").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_documents_have_no_gaps_left_to_fill():
+    for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
+        assert not re.search(r"@@|to be timed|TODO|SECONDS s", path.read_text(), re.IGNORECASE), path
