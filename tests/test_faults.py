@@ -1,6 +1,7 @@
 """Kills, full disks, read-only folders, damaged files, changed configs: a line that says what to do, never a wrong number."""
 
 import ast
+import itertools
 import logging
 import os
 import random
@@ -97,8 +98,9 @@ CONSUMERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
-@pytest.mark.parametrize("damaged", CONSUMERS)
+@pytest.mark.parametrize(
+    ("damaged", "damage"), [*zip(CONSUMERS, itertools.cycle(["truncated", "flipped"]), strict=False)]
+)
 def test_a_damaged_file_is_named_and_made_anew_when_it_is_deleted(whole, damaged, damage, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "copy")
     path, target = folder / "results" / damaged, f"results/{CONSUMERS[damaged]}"
