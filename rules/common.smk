@@ -309,7 +309,10 @@ def all_scores(experiments):
 def train_request(estimate):
     """A resource of rule train, by a function of engram.job_requests, which knows the experiment's size."""
     return lambda wildcards, input, attempt: estimate(
-        config["experiments"][wildcards.experiment], wildcards.repeat, job_requests.shape_of_images(input.dataset), attempt
+        config["experiments"][wildcards.experiment],
+        wildcards.repeat,
+        job_requests.shape_of_images(input.dataset),
+        attempt,
     )
 
 
