@@ -27,7 +27,7 @@ class _SumSoftplus(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor) -> Tensor:
-        factors = torch.sigmoid(logits.abs())
+        factors = logits.abs().sigmoid_()
         whole = factors.shape[-1] // GROUP
         grouped, rest = factors[..., : whole * GROUP], factors[..., whole * GROUP :]
         log_factors = grouped.unflatten(-1, (whole, GROUP)).prod(-1).log().sum(-1) + rest.prod(-1).log()

@@ -11,22 +11,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.optim.adam import adam
+
+# Adam as published and as torch has it by default.
+ADAM = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "amsgrad": False,
+    "maximize": False,
+    "fused": True,
+}
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Pack:
-    """Stacked models with their Adam optimizer."""
+    """Stacked models with what Adam remembers of them.
+
+    Adam is called as a function: making an object of its class would import torch's compiler, over a second in every job.
+    """
 
     def __init__(self, models: Sequence[nn.Module], learning_rate: float, device: torch.device):
         self.template = models[0].to(device)
         parameters, buffers = stack_module_state([model.to(device) for model in models])
         self.parameters = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         self.buffers = {name: value.detach() for name, value in buffers.items()}
-        # One optimizer parameter per model and tensor, sharing the stack's memory: a model without a gradient
-        # is not stepped, and each keeps its own step count.
-        self.slices = [
-            [nn.Parameter(value.data[index]) for value in self.parameters.values()] for index in range(len(models))
-        ]
-        self.optimizer = torch.optim.Adam([p for model in self.slices for p in model], lr=learning_rate, fused=True)
+        self.learning_rate = learning_rate
+        # What Adam remembers of each tensor; a step count for each model, since some steps leave a model out.
+        self.memory = {kind: {n: torch.zeros_like(v.data) for n, v in self.parameters.items()} for kind in MOMENTS}
+        self.memory["step"] = {name: torch.zeros(len(models), device=device) for name in self.parameters}
+        # Each model's own part of the stacks, sharing their memory.
+        self.slices = [[nn.Parameter(part) for part in _parts(self.parameters, i)] for i in range(len(models))]
+        self.remembered = [[_parts(stacks, i) for stacks in self.memory.values()] for i in range(len(models))]
 
     def __len__(self) -> int:
         return len(self.slices)
@@ -36,15 +53,19 @@ class Pack:
         self.template.train()
         step = self._step_alone if len(members) == 1 else self._step_together
         loss, gradients = step(members, x, noise)
-        for model in self.slices:
-            for parameter in model:
-                parameter.grad = None
-        for index, gradient in zip(members, gradients, strict=True):
-            for parameter, value in zip(self.slices[index], gradient, strict=True):
-                # Fused Adam reads a gradient's memory in order, whatever its strides: a transposed one would train nonsense.
-                parameter.grad = value.contiguous()
-        self.optimizer.step()
+        self._update(members, gradients)
         return loss.detach()
+
+    @torch.no_grad()
+    def _update(self, members: Sequence[int], gradients: Sequence[Sequence[Tensor]]) -> None:
+        """One step of Adam for the models `members`, all of their tensors in one call."""
+        parameters = [value for index in members for value in self.slices[index]]
+        averages, squares, steps = (
+            [value for index in members for value in self.remembered[index][kind]] for kind in range(len(self.memory))
+        )
+        # Fused Adam reads a gradient's memory in order, whatever its strides: a transposed one would train nonsense.
+        ordered = [value.contiguous() for model in gradients for value in model]
+        adam(parameters, ordered, averages, squares, [], steps, lr=self.learning_rate, **ADAM)
 
     def _step_alone(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of one model, by plain matrix products."""
@@ -82,22 +103,19 @@ class Pack:
 
     def training_state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on: stacked parameters, buffers, Adam's moments and step counts."""
-        state = {name: value.detach().cpu().numpy() for name, value in (self.parameters | self.buffers).items()}
-        for moment in ("exp_avg", "exp_avg_sq", "step"):
-            for position, name in enumerate(self.parameters):
-                values = [self.optimizer.state[model[position]].get(moment) for model in self.slices]
-                if values[0] is not None:
-                    state[f"{moment}.{name}"] = torch.stack(values).cpu().numpy()
-        return state
+        return {name: value.detach().cpu().numpy() for name, value in self._stacks().items()}
 
     def load_training_state(self, state: dict[str, np.ndarray]) -> None:
         """Put back what `training_state` gave."""
         with torch.no_grad():
-            for name, value in (self.parameters | self.buffers).items():
+            for name, value in self._stacks().items():
                 value.copy_(torch.from_numpy(state[name]))
-        for position, name in enumerate(self.parameters):
-            for index, model in enumerate(self.slices):
-                self.optimizer.state[model[position]] = {
-                    moment: torch.tensor(state[f"{moment}.{name}"][index], device=model[position].device)
-                    for moment in ("step", "exp_avg", "exp_avg_sq")
-                }
+
+    def _stacks(self) -> dict[str, Tensor]:
+        memory = {f"{kind}.{name}": value for kind, stacks in self.memory.items() for name, value in stacks.items()}
+        return self.parameters | self.buffers | memory
+
+
+def _parts(stacks: dict[str, Tensor], index: int) -> list[Tensor]:
+    """One model's part of each stack, as views."""
+    return [value.data[index] for value in stacks.values()]
