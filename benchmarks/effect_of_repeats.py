@@ -41,15 +41,14 @@ def fit(log_px: np.ndarray, is_in: np.ndarray) -> LogPx:
     means = log_px.mean(0, where=is_in), log_px.mean(0, where=~is_in)
     residuals = log_px - np.where(is_in, *means)
     variance = (residuals**2).sum(0) / (sum(counts) - 2)
-    share = np.where(
-        is_in, *(1 - 1 / count for count in counts)
-    )  # of a value's variance that its own side's mean leaves
-    noise = residuals / np.sqrt(share * variance)
+    # Of a value's variance, what its own side's mean leaves: nothing where the side has one value.
+    share = np.where(is_in, *(1 - 1 / count for count in counts))
+    noise = (residuals / np.sqrt(np.where(share > 0, share, np.nan) * variance))[share > 0]
     difference = means[0] - means[1]
     noise_in_difference = variance.mean() * (1 / counts[0] + 1 / counts[1])
     kept = np.sqrt(max(0.0, 1 - noise_in_difference / difference.var()))
     difference = difference.mean() + kept * (difference - difference.mean())
-    return LogPx(difference, np.sqrt(variance), noise.ravel() / noise.std(), counts)
+    return LogPx(difference, np.sqrt(variance), noise / noise.std(), counts)
 
 
 def simulate(model: LogPx, counts: tuple[int, int], random: np.random.Generator) -> np.ndarray:

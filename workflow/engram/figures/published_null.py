@@ -1,7 +1,7 @@
-"""Figure: how much of a published distribution of M is the estimator's noise, by learning rate.
+"""Figure: how much of a distribution of M is noise.
 
-Share of images with a score above M, against M, on a logarithmic axis: where nothing can be memorized (the null), as
-published, and if given where images were trained on.
+Share of images with a score above M, against M, on a logarithmic axis: where nothing can be memorized (the null), and if
+given as published, and where images were trained on.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from engram.figures.style import COLOUR, figure, styled
 @styled
 def draw(
     null_scores: Mapping[str, np.ndarray],
-    published_quantiles: Mapping[str, Mapping[float, float]],
+    published_quantiles: Mapping[str, Mapping[float, float]] | None = None,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """One panel for each key of `null_scores`, scores (n,) in nats, with the published {level: quantile} of the same key.
 
-    The band about the null holds its curve with 95 % at each M. `scores` are of images that were trained on, measured here.
+    The band about a curve holds it with 95 % at each M. `scores` are of images that were trained on, measured here.
     """
     drawn = figure(3.1)
     panels = drawn.subplots(1, len(null_scores), sharex=True, sharey=True, squeeze=False)[0]
@@ -30,12 +30,8 @@ def draw(
         _survival(axes, null, COLOUR["null"], "no image trained on (null)")
         if scores and name in scores:
             _survival(axes, scores[name], COLOUR["corrected"], "images trained on, measured")
-        levels, quantiles = (np.array(values) for values in zip(*published_quantiles[name].items(), strict=True))
-        axes.plot(quantiles, 1 - levels, "D", markersize=5, color=COLOUR["published"], label="as published")
-        for level, quantile in zip(levels, quantiles, strict=True):
-            axes.annotate(
-                _share_above(null, quantile), (quantile, 1 - level), (5, 3), textcoords="offset points", fontsize=6.5
-            )
+        if published_quantiles:
+            _printed(axes, null, published_quantiles[name])
         axes.set(xlabel="memorization score M (nats)", title=name, yscale="log")
     panels[0].set(
         ylabel="share of images with score above M", ylim=(min(1 / len(n) for n in null_scores.values()) / 2, 1.3)
@@ -46,6 +42,14 @@ def draw(
     }
     drawn.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries))
     return drawn
+
+
+def _printed(axes: Axes, null: np.ndarray, quantiles: Mapping[float, float]) -> None:
+    """The printed quantiles, and how much of the null is beyond each."""
+    shares = 1 - np.array(list(quantiles))
+    axes.plot(list(quantiles.values()), shares, "D", markersize=5, color=COLOUR["published"], label="as published")
+    for quantile, share in zip(quantiles.values(), shares, strict=True):
+        axes.annotate(_share_above(null, quantile), (quantile, share), (5, 3), textcoords="offset points", fontsize=6.5)
 
 
 def _share_above(null: np.ndarray, quantile: float) -> str:
