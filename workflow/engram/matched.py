@@ -21,7 +21,8 @@ from engram.errors import UserError
 STEP = 0.8  # of u; the trapezoid error of these integrands falls as exp(-pi^2 / step), 4e-6 here
 LOWEST = -16.0  # where p e^u <= e^-16 for all p <= 1: the products are 1 to float32's accuracy
 HIGHEST = 5.0  # exp(-e^5) is 0 for our purposes; larger exponents are cut there, before they overflow
-COLUMNS = 64  # images at once
+COLUMNS = 128  # images at once
+FITS = 80.0  # of values v above -80, and so of u up to 85, e^v and e^u are float32 numbers of full accuracy
 
 
 def matched_difference(values: np.ndarray, is_in: np.ndarray, repeat: np.ndarray) -> np.ndarray:
@@ -51,10 +52,19 @@ def _integral(values: np.ndarray, is_in: np.ndarray, rows: list[np.ndarray], u: 
     """Integral of (out product - in product) over u, for values (models, columns): (columns,)."""
     in_product = out_product = 1.0
     for row in rows:
-        factor = np.exp(-np.exp(np.minimum(values[row][..., None] + u, np.float32(HIGHEST))))
+        factor = _scaled_densities(values[row], u)
+        factor = np.exp(np.negative(factor, out=factor), out=factor)
         is_out = ~is_in[row]
         out_sum = np.einsum("kcu,kc->cu", factor, is_out.astype(np.float32))
         out_count = is_out.sum(axis=0, dtype=np.float32)[:, None]
         out_product = out_product * (out_sum / out_count)
         in_product = in_product * ((factor.sum(axis=0) - out_sum) / (len(row) - out_count))
     return STEP * (out_product - in_product).sum(axis=1, dtype=np.float64)
+
+
+def _scaled_densities(values: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """p e^u with p = e^values, no larger than e^HIGHEST: (models, columns, len(u)), by one exponential a value where that fits."""
+    if values.min() > -FITS:
+        product = np.exp(values)[..., None] * np.exp(u)
+        return np.minimum(product, np.exp(np.float32(HIGHEST)), out=product)
+    return np.exp(np.minimum(values[..., None] + u, np.float32(HIGHEST)))
