@@ -11,7 +11,7 @@ all choices is a product over repeats,
     prod_l mean_k exp(-p_lk e^u).
 
 So the mean difference of two such logs is a one-dimensional integral, which the trapezoid rule in float32 takes to
-1e-5 nat, plus 3e-7 of the difference.
+1e-5 nat, plus 1e-7 of the range of the values.
 """
 
 import numpy as np
