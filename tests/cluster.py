@@ -7,6 +7,7 @@ is configured or runs, nothing is touched.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -24,13 +25,14 @@ PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sc
 # Pretended GPUs: slurmd wants a character device for each, and never opens it.
 DEVICES = ["/dev/null", "/dev/zero"]
 
+# cred_expire: so many seconds a job that was put back into the queue waits before it starts again, by default two minutes.
 SLURM_CONF = """\
 ClusterName=engram
 SlurmctldHost={host}({address})
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -40,25 +42,52 @@ SlurmdPidFile={folder}/slurmd.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=accounting_storage/{accounting}
 MpiDefault=none
 ReturnToService=2
 KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+NodeName=n1 NodeHostname={host} NodeAddr={address} CPUs={cpus} RealMemory={memory} {gpus}
+"""
+
+# Lines of slurm.conf in which sites differ: here with GPUs.
+WITH_GPUS = """\
 GresTypes=gpu
-NodeName=n1 NodeHostname={host} NodeAddr={address} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}
 PartitionName=cpu Nodes=n1 Default=YES MaxTime=10-0
 PartitionName=gpu Nodes=n1 MaxTime=10-0
 """
 
 
-@contextmanager
-def running() -> Iterator[None]:
-    """A cluster with partitions `cpu` (the default) and `gpu` and two pretended GPUs; skips the test where it cannot be.
+class Node:
+    """The cluster's only node: slurmd, and the jobs on it."""
 
-    Without an accounting daemon, as on many small clusters: sacct answers nothing.
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.slurmd: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        self.slurmd = _daemon(self.folder, ["slurmd", "-D"])
+        _wait(lambda: _output("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated"))
+
+    def fail(self) -> None:
+        """End slurmd and every process of every job at once, as a power failure does; SLURM is not told."""
+        for process in [self.slurmd.pid, *_processes_of_jobs()]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.slurmd.wait()
+
+    def stop(self) -> None:
+        if self.slurmd:
+            _stop(self.slurmd)
+
+
+@contextmanager
+def running(lines: str = WITH_GPUS, accounting: str = "none") -> Iterator[Node]:
+    """A cluster with these `lines` in its slurm.conf, as its node; skips the test where none can be.
+
+    `accounting` is "none", as on many small clusters, or "slurmdbd": a daemon that is configured, but away.
     """
     reason = obstacle()
     if reason:
@@ -66,15 +95,21 @@ def running() -> Iterator[None]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engram-slurm-")))
         folder.chmod(0o755)
-        _configure(folder, stack)
-        _daemon(stack, folder, ["munged", "--foreground", "--force", *_munge_files(folder)])
+        stack.callback(_remove_configuration)
+        _prepare(folder)
+        stack.callback(_stop, _daemon(folder, ["munged", "--foreground", "--force", *_munge_files(folder)]))
         _wait(lambda: _answers("sh", "-c", f"munge -n -S {folder}/munge.socket | unmunge -S {folder}/munge.socket"))
-        _daemon(stack, folder, ["slurmctld", "-D", "-i"])
-        _wait(lambda: "is UP" in _output("scontrol", "ping"))
-        _daemon(stack, folder, ["slurmd", "-D"])
+        if accounting != "none":  # slurmctld starts without its daemon only if it has run before
+            _configure(folder, lines, "none")
+            with ExitStack() as before:
+                _slurmctld(folder, before)
+        _configure(folder, lines, accounting)
+        _slurmctld(folder, stack)
+        node = Node(folder)
+        stack.callback(node.stop)
         stack.callback(_end_jobs)
-        _wait(lambda: _output("sinfo", "-h", "-o", "%T", "-p", "gpu").strip() == "idle")
-        yield
+        node.start()
+        yield node
 
 
 def jobs() -> list[dict[str, str]]:
@@ -109,22 +144,29 @@ def _running() -> list[str]:
     return sorted(found & {"slurmctld", "slurmd", "slurmdbd"})
 
 
-def _configure(folder: Path, stack: ExitStack) -> None:
+def _prepare(folder: Path) -> None:
     for name in ("state", "spool"):
         (folder / name).mkdir()
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)
+
+
+def _configure(folder: Path, lines: str, accounting: str) -> None:
     host = socket.gethostname().split(".")[0]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     facts = {"address": socket.gethostbyname(host), "cpus": os.cpu_count(), "memory": memory * 9 // 10}
-    gres = "".join(f"NodeName=n1 Name=gpu File={device}\n" for device in DEVICES)
+    devices = DEVICES if "GresTypes=gpu" in lines else []
+    gpus = f"Gres=gpu:{len(devices)}" if devices else ""
+    gres = "".join(f"NodeName=n1 Name=gpu File={device}\n" for device in devices)
+    conf = SLURM_CONF.format(folder=folder, host=host, accounting=accounting, gpus=gpus, **facts)
     CONFIGURATION.mkdir(exist_ok=True)
-    for name, text in {
-        "slurm.conf": SLURM_CONF.format(folder=folder, host=host, gpus=len(DEVICES), **facts),
-        "gres.conf": f"AutoDetect=off\n{gres}",
-    }.items():
-        stack.callback((CONFIGURATION / name).unlink, missing_ok=True)
-        (CONFIGURATION / name).write_text(MARK + text)
+    (CONFIGURATION / "slurm.conf").write_text(MARK + conf + lines)
+    (CONFIGURATION / "gres.conf").write_text(f"{MARK}AutoDetect=off\n{gres}")
+
+
+def _remove_configuration() -> None:
+    for name in ("slurm.conf", "gres.conf"):
+        (CONFIGURATION / name).unlink(missing_ok=True)
 
 
 def _munge_files(folder: Path) -> list[str]:
@@ -132,12 +174,31 @@ def _munge_files(folder: Path) -> list[str]:
     return [f"--{option}={folder / name}" for option, name in files.items()]
 
 
-def _daemon(stack: ExitStack, folder: Path, command: list[str]) -> None:
-    """Start a daemon that ends when the stack unwinds, and also when this process is killed; what it says goes to a file."""
-    with (folder / f"{command[0]}.log").open("w") as out:
+def _daemon(folder: Path, command: list[str]) -> subprocess.Popen:
+    """Start a daemon that ends also when this process is killed; what it says goes to a file."""
+    with (folder / f"{command[0]}.log").open("a") as out:
         mortal = ["setpriv", "--pdeathsig", "TERM", *command]
-        process = subprocess.Popen(mortal, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-    stack.callback(_stop, process)
+        return subprocess.Popen(mortal, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+
+
+def _slurmctld(folder: Path, stack: ExitStack) -> None:
+    stack.callback(_stop, _daemon(folder, ["slurmctld", "-D", "-i"]))
+    _wait(lambda: "is UP" in _output("scontrol", "ping"))
+
+
+def _processes_of_jobs() -> list[int]:
+    """slurmstepd of every job and step, and all that descends from it, parents first."""
+    parents, found = {}, []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            process, rest = path.read_text().split(" (", 1)
+            name, fields = rest.rsplit(") ", 1)
+            parents[int(process)] = int(fields.split()[1])
+            if name == "slurmstepd":
+                found.append(int(process))
+    for process in found:  # which grows meanwhile
+        found += [child for child, parent in parents.items() if parent == process and child not in found]
+    return found
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -1,7 +1,6 @@
 """Kills, full disks, read-only folders, damaged files, changed configs: a line that says what to do, never a wrong number."""
 
 import ast
-import itertools
 import logging
 import os
 import random
@@ -20,8 +19,10 @@ import workspace
 from engram import artifacts, datasets, jobs
 from engram.artifacts import variable
 from engram.errors import UserError
+from engram.figures import style
 from engram.training_state import StateFolder
-from faults import SCORES, STAGES, mounted, same_numbers
+from engram.whole import write as write_whole
+from faults import mounted, same_numbers
 from workspace import planned, snakemake
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which only root may")
@@ -35,9 +36,9 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole(fresh, tmp_path_factory):
-    """The same with its scores and what hangs on them; not to be changed."""
+    """The same with all results, the report included; not to be changed."""
     folder = shutil.copytree(fresh, tmp_path_factory.mktemp("whole") / "engram")
-    run = snakemake(folder, SCORES, "results/tiny/figures/density_split.png", timeout=1500)
+    run = snakemake(folder, timeout=1500)
     assert run.returncode == 0, run.stdout
     return folder
 
@@ -58,62 +59,73 @@ def ends_in_a_line(run, *words):
 
 
 @pytest.mark.slow
-def test_a_kill_in_every_stage_changes_no_bit_of_the_scores(fresh, whole, tmp_path):
-    folder, rng = shutil.copytree(fresh, tmp_path / "killed"), random.Random(0)
-    for stage in STAGES:
-        faults.kill_at_random(folder, stage, rng)
-    again = snakemake(folder, SCORES)
-    assert again.returncode == 0 and same_numbers(whole / SCORES, folder / SCORES), again.stdout
+def test_kills_leave_nothing_half_written_lose_nothing_finished_and_change_no_bit(fresh, whole, tmp_path):
+    folder = shutil.copytree(fresh, tmp_path / "killed")
+    stages = ["train", "analyses", "figures", "report"]  # tests/faults.py kills in all of them
+    _, breaches = faults.killed_in(stages, folder, whole, random.Random(0))
+    assert not breaches, "\n".join(breaches)
 
 
 @pytest.mark.slow
 def test_a_second_snakemake_in_the_same_folder_stops_and_the_first_goes_on(fresh, whole, tmp_path):
-    folder = shutil.copytree(fresh, tmp_path / "twice")
-    first = faults.start(folder, SCORES)
+    folder, target = shutil.copytree(fresh, tmp_path / "twice"), "results/tiny/models/repeat-00.h5"
+    first = faults.start(folder, target)
     faults.wait_for(lambda: (folder / "results/datasets/toy.h5").exists())
-    ends_in_a_line(snakemake(folder, SCORES), "Directory cannot be locked", "--unlock")
-    assert first.wait(timeout=1500) == 0 and same_numbers(whole / SCORES, folder / SCORES)
+    ends_in_a_line(snakemake(folder, target), "Directory cannot be locked", "--unlock")
+    assert first.wait(timeout=1500) == 0 and same_numbers(whole / target, folder / target)
 
 
 @pytest.mark.slow
 def test_a_config_changed_during_a_run_takes_effect_in_the_next(fresh, tmp_path):
-    folder = shutil.copytree(fresh, tmp_path / "changed")
-    first = faults.start(folder, SCORES)
+    folder, target = (
+        shutil.copytree(fresh, tmp_path / "changed"),
+        "results/tiny/likelihood/corrected/repeat-00/epoch-60.h5",
+    )
+    first = faults.start(folder, target)
     faults.wait_for(lambda: list(folder.glob("results/tiny/models/*.state")))
     workspace.change(folder, "estimators", "corrected", samples=5)
     assert first.wait(timeout=1500) == 0
-    for path in folder.glob("results/tiny/likelihood/corrected/*/*.h5"):
-        assert '"samples": 4' in artifacts.read(path, "likelihood").attrs["values"]
-    assert planned(folder, SCORES) == {"likelihood": 4, "scores": 1}
+    assert '"samples": 4' in artifacts.read(folder / target, "likelihood").attrs["values"]
+    assert planned(folder, target) == {"likelihood": 1}
 
 
-CONSUMERS = {
-    "datasets/toy.h5": "tiny/membership.h5",
-    "tiny/membership.h5": SCORES.removeprefix("results/"),
-    "tiny/models/repeat-00.h5": "tiny/likelihood/corrected/repeat-00/epoch-60.h5",
-    "tiny/likelihood/corrected/repeat-01/epoch-20.h5": SCORES.removeprefix("results/"),
-    SCORES.removeprefix("results/"): "tiny/analyses/density_split.h5",
-    "tiny/analyses/density_split.h5": "tiny/figures/density_split.png",
-}
+# Of each kind of artifact a file, and one that is made from it.
+CONSUMERS = [
+    {"datasets/toy.h5": "tiny/membership.h5"},
+    {"tiny/membership.h5": "tiny/scores/corrected.h5"},
+    {"tiny/models/repeat-00.h5": "tiny/likelihood/corrected/repeat-00/epoch-60.h5"},
+    {"tiny/likelihood/corrected/repeat-01/epoch-20.h5": "tiny/scores/corrected.h5"},
+    {"tiny/scores/corrected.h5": "tiny/analyses/density_split.h5"},
+    {
+        f"tiny/analyses/{name}.h5": f"tiny/figures/{name}.png"
+        for name in ("neighbors", "mode_collapse", "density_split")
+    },
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("damaged", "damage"), [*zip(CONSUMERS, itertools.cycle(["truncated", "flipped"]), strict=False)]
-)
-def test_a_damaged_file_is_named_and_made_anew_when_it_is_deleted(whole, damaged, damage, tmp_path):
+@pytest.mark.parametrize("consumers", CONSUMERS, ids=lambda consumers: ", ".join(consumers))
+def test_damaged_files_are_named_and_made_anew_when_they_are_deleted(whole, consumers, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "copy")
-    path, target = folder / "results" / damaged, f"results/{CONSUMERS[damaged]}"
-    stamp, content = path.stat().st_mtime, bytearray(path.read_bytes())
-    if damage == "flipped":
-        content[random.Random(damaged).randrange(len(content))] ^= 1
-    path.write_bytes(content[: len(content) // 2] if damage == "truncated" else content)
-    os.utime(path, (stamp, stamp))
-    (folder / target).unlink()
-    ends_in_a_line(snakemake(folder, target), f"results/{damaged}: is damaged", "delete it and run")
-    path.unlink()
-    assert snakemake(folder, target).returncode == 0
-    assert target.endswith(".png") or same_numbers(whole / target, folder / target)
+    targets = [f"results/{consumer}" for consumer in consumers.values()]
+    for target in targets:
+        (folder / target).unlink()
+    for damage in (lambda content, _: content[: len(content) // 2], flipped):
+        for name in consumers:
+            path, good = folder / "results" / name, whole / "results" / name
+            path.write_bytes(damage(good.read_bytes(), random.Random(name)))
+            os.utime(path, (good.stat().st_atime, good.stat().st_mtime))
+        named = [f"results/{name}: is damaged" for name in consumers]
+        ends_in_a_line(snakemake(folder, "--keep-going", *targets), *named, "delete it and run")
+    for name in consumers:
+        (folder / "results" / name).unlink()
+    assert snakemake(folder, *targets).returncode == 0
+    assert all(faults.same(whole / target, folder / target) for target in targets)
+
+
+def flipped(content, rng):
+    place = rng.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.mark.slow
@@ -130,6 +142,28 @@ def test_a_full_disk_and_a_read_only_one_end_in_a_line_and_a_rerun_completes(fre
         subprocess.run(["mount", "-o", "remount,rw", str(folder / "results")], check=True)
         again = snakemake(folder, target)
         assert again.returncode == 0 and same_numbers(whole / target, folder / target), again.stdout
+
+
+@pytest.mark.slow
+@needs_root
+def test_a_full_disk_with_snakemake_s_own_notes_on_it_loses_nothing_and_a_rerun_completes(whole, tmp_path):
+    figures = [f"results/tiny/figures/{name}" for name in ("losses", "density_split", "grids")]
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=16m", "none"):
+        folder = shutil.copytree(whole, tmp_path / "engram")
+        for figure in figures:
+            (folder / f"{figure}.pdf").unlink()
+            (folder / f"{figure}.png").unlink()
+        for room in (0, 50_000):
+            kept = faults.finished(folder, faults.results(whole))
+            (tmp_path / "ballast").write_bytes(bytes(shutil.disk_usage(tmp_path).free - room))
+            full = snakemake(folder, *[f"{figure}.png" for figure in figures])
+            assert full.returncode != 0 and "No space left on device" in full.stdout, full.stdout
+            assert kept.items() <= faults.finished(folder, faults.results(whole)).items()
+            assert not faults.different(whole, folder)
+            (tmp_path / "ballast").unlink()
+        again = snakemake(folder)
+        assert again.returncode == 0 and not faults.different(whole, folder), again.stdout
+        assert faults.results(folder) == faults.results(whole)
 
 
 @pytest.mark.slow
@@ -153,6 +187,21 @@ def test_an_artifact_that_finds_no_room_leaves_the_old_one_and_nothing_else(smal
     with pytest.raises(UserError, match=r"^[^\n]*scores\.h5: could not be written: .*No space left.*free some space"):
         artifacts.write(path, "made_up", {"score": variable(("sample",), np.ones(10**5), "nats", "s")}, {})
     assert path.read_bytes() == before and [file.name for file in small_disk.iterdir()] == ["scores.h5"]
+
+
+@needs_root
+def test_a_figure_or_a_table_that_finds_no_room_leaves_the_old_one_and_nothing_else(small_disk):
+    path = small_disk / "scores.csv"
+    write_whole(path, b"score\n1.0\n")
+    no_room = r"^[^\n]*{}: could not be written: .*No space left.*free some space"
+    with pytest.raises(UserError, match=no_room.format("scores.csv")):
+        write_whole(path, b"score\n" + b"1.0\n" * 10**5)
+    assert path.read_text() == "score\n1.0\n" and list(small_disk.iterdir()) == [path]
+    drawn = style.figure(3)
+    drawn.subplots().imshow(np.random.default_rng(0).random((500, 500)))
+    with pytest.raises(UserError, match=no_room.format("a.pdf")):
+        style.save(drawn, small_disk / "a.pdf", small_disk / "a.png")
+    assert list(small_disk.iterdir()) == [path]
 
 
 @needs_root

@@ -28,7 +28,7 @@ def edit(path, old, new):
 
 def test_a_changed_value_in_an_indirectly_imported_module_changes_the_digest(package):
     before = provenance.source_digest(SCRIPTS / "train.py")
-    edit(package / "lockstep.py", "fused=True", "fused=False")
+    edit(package / "lockstep.py", '"fused": True', '"fused": False')
     assert provenance.source_digest(SCRIPTS / "train.py") != before
 
 

@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from engram.errors import CANNOT_WRITE, UserError, first_line
+from engram import whole
+from engram.errors import UserError, first_line
 from engram.foreign import require_plain_arrays
 
 FORMAT_VERSION = 1
@@ -60,7 +61,7 @@ def variable(dims: tuple[str, ...], values: Any, units: str, long_name: str, may
 
 
 def write(path: str | Path, kind: str, variables: Mapping[str, tuple], attributes: Mapping[str, Any]) -> None:
-    """Write an artifact under a temporary name, flush it to disk, and rename it: `path` is whole or absent.
+    """Write an artifact: `path` is whole or absent. Raises UserError, naming it, if it cannot be written.
 
     `kind` is the artifact's stage ("dataset", "membership", ...), which `read` checks. Axes named in AXES that have no
     variable of their own are numbered from 0.
@@ -70,24 +71,9 @@ def write(path: str | Path, kind: str, variables: Mapping[str, tuple], attribute
         values = dataset[axis].values
         dataset = dataset.assign_coords({axis: (axis, values, {"units": "1", "long_name": AXES[axis]})})
     dataset.attrs = {"format_version": FORMAT_VERSION, "kind": kind, "sealed": 1, **attributes}
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     content = io.BytesIO()  # h5py itself does not survive a full disk
     dataset.to_netcdf(content, engine="h5netcdf", encoding=_encoding(dataset))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left_behind in path.parent.glob(f".{path.name}.*.tmp"):  # by a job killed while it wrote
-            left_behind.unlink(missing_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content.getbuffer())
-            file.write(SEAL + hashlib.sha256(content.getbuffer()).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written: {first_line(error)}; {CANNOT_WRITE}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    whole.write(path, content.getbuffer(), SEAL + hashlib.sha256(content.getbuffer()).digest())
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict]:

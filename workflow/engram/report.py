@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 import engram
-from engram import claims, reproduction_page
+from engram import claims, reproduction_page, whole
 from engram.bits import densities, dimensions
 from engram.evidence import Evidence
 from engram.figures.style import class_name
@@ -63,9 +63,7 @@ def write(
         claims=claims.CLAIMS,
         engram_version=engram.__version__,
     )
-    temporary = Path(path).with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    whole.write(path, text.encode())
 
 
 def _section(experiment: Mapping[str, Any], evidence: Evidence, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

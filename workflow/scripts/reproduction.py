@@ -1,7 +1,8 @@
 """Rule reproduction: the paper's numbers and claims beside ours, as published and corrected."""
 
-from engram import reproduction
+from engram import reproduction, whole
 from engram.jobs import job
 
 with job(snakemake.log[0]):
-    reproduction.table(snakemake.params.experiments).to_csv(snakemake.output[0], index=False)
+    table = reproduction.table(snakemake.params.experiments)
+    whole.write(snakemake.output[0], table.to_csv(index=False).encode())

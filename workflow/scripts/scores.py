@@ -2,7 +2,7 @@
 
 import time
 
-from engram import artifacts, provenance, score_stage
+from engram import artifacts, provenance, score_stage, whole
 from engram.jobs import job
 from engram.machine import peak_memory
 
@@ -31,4 +31,4 @@ with job(snakemake.log[0]) as log:
         **found,
     )
     artifacts.write(snakemake.output.h5, "scores", variables, attributes)
-    score_stage.table(variables).to_csv(snakemake.output.csv, index=False)
+    whole.write(snakemake.output.csv, score_stage.table(variables).to_csv(index=False).encode())

@@ -1,5 +1,6 @@
 """Look of all figures: sizes, saving, one colour for one thing (Okabe & Ito's palette, for colour-blind readers)."""
 
+import io
 import logging
 from collections.abc import Mapping
 from itertools import cycle
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
+
+from engram import whole
 
 COLOUR = {
     "published": "#E69F00",
@@ -57,8 +60,10 @@ def save(drawn: Figure, pdf: str | Path, png: str | Path) -> None:
     """Write a figure as PDF and PNG, the same bytes for the same figure."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells the log of every glyph
     with matplotlib.rc_context({"pdf.fonttype": 42}):
-        drawn.savefig(pdf, dpi=200, metadata={"CreationDate": None})
-        drawn.savefig(png, dpi=200, metadata={"Software": None})
+        for path, metadata in ((pdf, {"CreationDate": None}), (png, {"Software": None})):
+            content = io.BytesIO()
+            drawn.savefig(content, format=Path(path).suffix[1:], dpi=200, metadata=metadata)
+            whole.write(path, content.getvalue())
 
 
 def density(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str | None = None) -> None:
