@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing things in turn, and the tables they print."""
+"""What the benchmarks share: timing things in turn, the tables they print, and reading the log p of an experiment."""
 
 import contextlib
 import csv
@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engram import artifacts
+from engram.randomness import generator
+from engram.score_stage import epoch_of
 from engram.training import Plan, Training
 from engram.training_state import StateFolder
 
@@ -97,3 +100,28 @@ def print_table(rows: Sequence[Mapping[str, object]], path: Path | None = None) 
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def finished_log_px(experiment: Path, estimator: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What is there of an experiment at the last epoch scored so far, be it one repeat: log_px (models, draws, images), nats,
+    in_training (models, images), repeat (models,), and which images are test images.
+    """
+    files = sorted(experiment.glob(f"likelihood/{estimator}/repeat-*/epoch-*.h5"))
+    last = max(map(epoch_of, files))
+    stored = [artifacts.read(path, "likelihood") for path in files if epoch_of(path) == last]
+    repeat, fold, log_px = (
+        np.concatenate([part[name].values for part in stored]) for name in ("repeat", "fold", "log_px")
+    )
+    membership = artifacts.read(experiment / "membership.h5", "membership")
+    same_model = (membership.repeat.values == repeat[:, None]) & (membership.fold.values == fold[:, None])
+    return log_px, membership.in_training.values[same_model.argmax(1)], repeat, membership.split.values == 1
+
+
+def one_held_out_per_repeat(repeat: np.ndarray, images: int) -> np.ndarray:
+    """Labels that mean nothing, (models, images) bool: of the models of every repeat a random one counts as held out."""
+    random = generator(42, "unseen images")
+    labels = np.ones((len(repeat), images), dtype=bool)
+    for number in np.unique(repeat):
+        rows = np.flatnonzero(repeat == number)
+        labels[random.choice(rows, images), np.arange(images)] = False
+    return labels

@@ -1,13 +1,14 @@
-"""What would M's quantiles be with the paper's K = L = 10? Worked out from a finished experiment with fewer folds and repeats.
+"""What would M's quantiles be with the paper's K = L = 10? Worked out from an experiment with fewer folds and repeats.
 
-    uv run python benchmarks/effect_of_repeats.py --experiment mnist_lr1e-4_small [--estimator published]
+    uv run python benchmarks/effect_of_repeats.py --experiment mnist_lr1e-4_small [--estimator published] [--unseen]
 
 The paper's M is a log mean over 90 densities minus one over 10. Its quantiles depend on these numbers even where nothing else
 changes: noise in log p widens M, and log mean exp lifts the side with more values. So every image gets a model of its
 log p values: a mean for either side and a spread of its own, and a shape of the noise shared by all images, all
 taken from the experiment. The differences of the means are shrunk by the noise that they themselves contain, so that their
 variance is that of the true ones. Drawing as many values as the experiment had must give back its quantiles (that is the check);
-drawing 90 and 10 gives those of the paper's protocol. What is not covered: training on another share or number of images.
+drawing 90 and 10 gives those of the paper's protocol. With --unseen, of test images, in each repeat of which a random model
+counts as held out: where nothing is memorized. What is not covered: training on another share or number of images.
 """
 
 import argparse
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from common import finished_log_px, one_held_out_per_repeat
 from scipy.special import logsumexp
 
-from engram import artifacts
 from engram.randomness import generator
-from engram.score_stage import Comparison, epoch_of, read_log_px
+from engram.scores import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
 SIMULATIONS = 20
@@ -61,23 +62,17 @@ def simulate(model: LogPx, counts: tuple[int, int], random: np.random.Generator)
     return model.difference + log_mean_exp(counts[0]) - log_mean_exp(counts[1])
 
 
-def read(experiment: Path, estimator: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log p (models, n) at the last scored epoch, the sides, and M as the scores file has it."""
-    scores = artifacts.read(experiment / "scores" / f"{estimator}.h5", "scores")
-    comparison = Comparison.of(artifacts.read(experiment / "membership.h5", "membership"))
-    files = [
-        path for path in sorted(experiment.glob(f"likelihood/{estimator}/*/*.h5")) if epoch_of(path) == scores.epoch[-1]
-    ]
-    return read_log_px(files, comparison).mean(1), comparison.is_in, scores.score_log_mean_exp.values[-1]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="mnist_lr1e-4_small")
     parser.add_argument("--estimator", default="published")
+    parser.add_argument("--unseen", action="store_true", help="test images in place of those trained on")
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
-    log_px, is_in, observed = read(arguments.results / arguments.experiment, arguments.estimator)
+    log_px, in_training, repeat, test = finished_log_px(arguments.results / arguments.experiment, arguments.estimator)
+    is_in = one_held_out_per_repeat(repeat, int(test.sum())) if arguments.unseen else in_training[:, ~test]
+    log_px = log_px[..., test if arguments.unseen else ~test].mean(1)
+    observed = memorization_scores(log_px, is_in, "log_mean_exp")
     model, random = fit(log_px, is_in), generator(42, "effect_of_repeats")
     here, paper = (
         np.array([np.quantile(simulate(model, counts, random), list(LEVELS.values())) for _ in range(SIMULATIONS)])

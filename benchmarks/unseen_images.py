@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from common import finished_log_px, one_held_out_per_repeat
 from scipy.stats import bootstrap
 
-from engram import artifacts
 from engram.figures.published_null import draw
-from engram.randomness import generator
-from engram.score_stage import epoch_of
 from engram.scores import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
@@ -28,29 +26,10 @@ SEED = 42
 
 def seen_and_unseen(experiment: Path, estimator: str, statistic: str) -> tuple[np.ndarray, np.ndarray]:
     """M of the training images and of the test images, (n,) and (m,), in nats."""
-    files = sorted(experiment.glob(f"likelihood/{estimator}/repeat-*/epoch-*.h5"))
-    last = max(map(epoch_of, files))
-    stored = [artifacts.read(path, "likelihood") for path in files if epoch_of(path) == last]
-    repeat, fold, log_px = (
-        np.concatenate([part[name].values for part in stored]) for name in ("repeat", "fold", "log_px")
-    )
-    membership = artifacts.read(experiment / "membership.h5", "membership")
-    same_model = (membership.repeat.values == repeat[:, None]) & (membership.fold.values == fold[:, None])
-    in_training = membership.in_training.values[same_model.argmax(1)]
-    test = membership.split.values == 1
+    log_px, in_training, repeat, test = finished_log_px(experiment, estimator)
     labels = one_held_out_per_repeat(repeat, int(test.sum()))
     seen = memorization_scores(log_px[..., ~test], in_training[:, ~test], statistic, repeat)
     return seen, memorization_scores(log_px[..., test], labels, statistic, repeat)
-
-
-def one_held_out_per_repeat(repeat: np.ndarray, images: int) -> np.ndarray:
-    """Labels that mean nothing, (models, images) bool: of the models of every repeat a random one counts as held out."""
-    random = generator(SEED, "unseen_images")
-    labels = np.ones((len(repeat), images), dtype=bool)
-    for number in np.unique(repeat):
-        rows = np.flatnonzero(repeat == number)
-        labels[random.choice(rows, images), np.arange(images)] = False
-    return labels
 
 
 def table(seen: np.ndarray, unseen: np.ndarray) -> str:
