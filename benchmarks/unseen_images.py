@@ -5,7 +5,7 @@
 Takes the likelihoods of a finished experiment at its last scored epoch, or of those repeats that are finished. Test images get the
 same score as training images, with a fold chosen at random in each repeat counted as the one that held them out. No model saw
 them, so their M is what the recipe gives where nothing is memorized: its bias, the noise of the estimator, of the observations,
-and of training another model. Prints quantiles of both with 95 % bootstrap intervals, writes the scores as CSV and a figure.
+and of training another model. Prints quantiles of both with 95 % bootstrap intervals, writes more of them as CSV, and a figure.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from engram.figures.published_null import draw
 from engram.scores import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
+WRITTEN = [*np.arange(100) / 100, 0.995, 0.999, 0.9995, 0.9999, 1.0]
 SEED = 42
 
 
@@ -62,13 +63,18 @@ def main() -> None:
         name: seen_and_unseen(arguments.results / arguments.experiment, name, settings[name]["statistic"])
         for name in arguments.estimators
     }
-    parts = []
     for name, (seen, unseen) in found.items():
         print(f"{arguments.experiment}, {name}, M in nats\n{table(seen, unseen)}\n")
-        sides = np.repeat(["trained on", "not seen"], [len(seen), len(unseen)])
-        parts.append(pd.DataFrame({"estimator": name, "images": sides, "score": np.concatenate([seen, unseen])}))
+    quantiles = pd.DataFrame(
+        {
+            f"{name}, {side}": np.quantile(score, WRITTEN)
+            for name, pair in found.items()
+            for side, score in zip(("trained on", "not seen"), pair, strict=True)
+        },
+        index=pd.Index(WRITTEN, name="quantile"),
+    )
     output = arguments.results / f"unseen_images_{arguments.experiment}"
-    pd.concat(parts).to_csv(output.with_suffix(".csv"), index=False, float_format="%.4f")
+    quantiles.to_csv(output.with_suffix(".csv"), float_format="%.4f")
     null, trained_on = ({name: pair[side] for name, pair in found.items()} for side in (1, 0))
     draw(null, scores=trained_on).savefig(output.with_suffix(".png"), dpi=200)
 
