@@ -8,6 +8,7 @@ import copy
 import pytest
 import torch
 
+import graph_stand_in
 from engram.lockstep import Pack
 from engram.models import build
 
@@ -114,3 +115,15 @@ def test_a_restored_state_goes_on_with_the_same_bits(models):
     for x, noise in data[4:]:
         second.step([0, 1, 2], x, noise)
     assert all(torch.equal(value, whole.state(1)[name]) for name, value in second.state(1).items())
+
+
+@pytest.mark.parametrize("members", [3, 1])
+def test_replayed_steps_change_weights_moments_and_batch_norm_as_plain_steps_do(models, monkeypatch, members):
+    graphs = graph_stand_in.install(monkeypatch)
+    plain, replayed = (Pack(copy.deepcopy(models[:members]), 0.01, CPU) for _ in range(2))
+    for x, noise in batches(models, 12, members):
+        expected = plain.step(range(members), x, noise)
+        assert torch.equal(replayed._replayed(x, noise), expected)
+    assert len(graphs) == 1 and replayed._replayed.usable
+    state, wanted = replayed.training_state(), plain.training_state()
+    assert all((state[name] == wanted[name]).all() for name in wanted)

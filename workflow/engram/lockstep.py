@@ -1,17 +1,21 @@
 """Many models of one kind, advanced together: a pack.
 
 Parameters are stacked along a first axis `model`. On a GPU one pack holds all folds of a repeat, and each step is one set of
-batched matrix products. On a CPU a model alone is faster (its weights stay in the cache), so there packs have one model each.
+batched matrix products, launched as one CUDA graph (engram.replay). On a CPU a model alone is faster (its weights stay in the
+cache), so there packs have one model each.
 Every model draws its order of images and its noise from streams of its own name, so that packing changes values only by rounding.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim.adam import adam
+
+from engram.replay import ReplayedStep
 
 # Adam as published and as torch has it by default.
 ADAM = {
@@ -44,13 +48,23 @@ class Pack:
         # Each model's own part of the stacks, sharing their memory.
         self.slices = [[nn.Parameter(part) for part in _parts(self.parameters, i)] for i in range(len(models))]
         self.remembered = [[_parts(stacks, i) for stacks in self.memory.values()] for i in range(len(models))]
+        # The step of all models on a GPU.
+        self._replayed = ReplayedStep(partial(self._step, range(len(models))), self._stacks().values())
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def step(self, members: Sequence[int], x: Tensor, noise: Tensor) -> Tensor:
-        """One Adam step of the models `members` on batches x (members, batch, ...); their summed -ELBO (members,), detached."""
+        """One Adam step of the models `members` on batches x (members, batch, ...); their summed -ELBO (members,), detached.
+
+        The next step may overwrite that.
+        """
         self.template.train()
+        if x.is_cuda and len(members) == len(self):
+            return self._replayed(x, noise)
+        return self._step(members, x, noise)
+
+    def _step(self, members: Sequence[int], x: Tensor, noise: Tensor) -> Tensor:
         step = self._step_alone if len(members) == 1 else self._step_together
         loss, gradients = step(members, x, noise)
         self._update(members, gradients)
@@ -63,9 +77,16 @@ class Pack:
         averages, squares, steps = (
             [value for index in members for value in self.remembered[index][kind]] for kind in range(len(self.memory))
         )
-        # Fused Adam reads a gradient's memory in order, whatever its strides: a transposed one would train nonsense.
-        ordered = [value.contiguous() for model in gradients for value in model]
-        adam(parameters, ordered, averages, squares, [], steps, lr=self.learning_rate, **ADAM)
+        adam(
+            parameters,
+            [value for model in gradients for value in model],
+            averages,
+            squares,
+            [],
+            steps,
+            lr=self.learning_rate,
+            **ADAM,
+        )
 
     def _step_alone(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of one model, by plain matrix products."""
@@ -73,7 +94,7 @@ class Pack:
         buffers = {name: value[members[0]] for name, value in self.buffers.items()}
         state = dict(zip(self.parameters, parameters, strict=True)) | buffers
         loss = -functional_call(self.template, state, (x[0], noise[0])).sum()
-        return loss[None], [torch.autograd.grad(loss, parameters)]
+        return loss[None], [_in_order(torch.autograd.grad(loss, parameters))]
 
     def _step_together(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of several models, by batched matrix products."""
@@ -86,7 +107,7 @@ class Pack:
         if len(members) < len(self):
             for name, value in buffers.items():
                 self.buffers[name][members] = value
-        return loss, list(zip(*gradients, strict=True))
+        return loss, list(zip(*_in_order(gradients), strict=True))
 
     def _elbo(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, noise: Tensor) -> Tensor:
         return functional_call(self.template, (parameters, buffers), (x, noise))
@@ -103,19 +124,24 @@ class Pack:
 
     def training_state(self) -> dict[str, np.ndarray]:
         """Everything needed to go on: stacked parameters, buffers, Adam's moments and step counts."""
-        return {name: value.detach().cpu().numpy() for name, value in self._stacks().items()}
+        return {name: value.cpu().numpy() for name, value in self._stacks().items()}
 
     def load_training_state(self, state: dict[str, np.ndarray]) -> None:
         """Put back what `training_state` gave."""
-        with torch.no_grad():
-            for name, value in self._stacks().items():
-                value.copy_(torch.from_numpy(state[name]))
+        for name, value in self._stacks().items():
+            value.copy_(torch.from_numpy(state[name]))
 
     def _stacks(self) -> dict[str, Tensor]:
+        """All that a step changes, by name, sharing its memory."""
         memory = {f"{kind}.{name}": value for kind, stacks in self.memory.items() for name, value in stacks.items()}
-        return self.parameters | self.buffers | memory
+        return {name: value.detach() for name, value in (self.parameters | self.buffers | memory).items()}
 
 
 def _parts(stacks: dict[str, Tensor], index: int) -> list[Tensor]:
     """One model's part of each stack, as views."""
     return [value.data[index] for value in stacks.values()]
+
+
+def _in_order(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Fused Adam reads a gradient's memory in order, whatever its strides: a transposed one would train nonsense."""
+    return [value.contiguous() for value in gradients]

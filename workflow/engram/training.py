@@ -142,34 +142,30 @@ class Training:
 
     def _advance_pack(self, pack: Pack, positions: range, orders: list[np.ndarray]) -> tuple[float, int]:
         size = self.plan.batch_size
-        noise = [self._noise(position) for position in positions]
-        total, count = torch.zeros(len(pack), device=self.images.device), 0
-        for step in range(STEPS_PER_BLOCK):
-            start = (self.block * STEPS_PER_BLOCK + step) * size
-            batches = [orders[position][start : start + size] for position in positions]
+        x, noise = zip(*(self._block(position, orders[position]) for position in positions), strict=True)
+        total = torch.zeros(len(pack), device=self.images.device)
+        for start in range(0, max(map(len, x)), size):
+            lengths = [len(images[start : start + size]) for images in x]
             # Folds may differ by an image, so the last batches of an epoch may differ in size.
-            for length in sorted({len(batch) for batch in batches} - {0}):
-                members = [index for index, batch in enumerate(batches) if len(batch) == length]
-                drawn = {i: [part[step, :length] for part in noise[i]] for i in members}
-                x = torch.stack([self._observe(batches[i], drawn[i][0], *drawn[i][2:]) for i in members])
-                normals = torch.stack([drawn[i][1] for i in members])
-                total[members] += pack.step(members, x, normals)
-                count += length * len(members)
+            for length in sorted({*lengths} - {0}):
+                members = [index for index, found in enumerate(lengths) if found == length]
+                here = slice(start, start + length)
+                loss = pack.step(members, *(torch.stack([part[i][here] for i in members]) for part in (x, noise)))
+                total[members if len(members) < len(pack) else slice(None)] += loss
         self._require_finite(total, positions)
-        return float(total.sum()), count
+        return float(total.sum()), sum(map(len, x))
 
-    def _noise(self, position: int) -> tuple[Tensor, ...]:
-        """Uniforms (steps, batch, pixels) for drawing x and normals (steps, batch, latent_dim) for z, of one block.
-
-        With augmentation also whether to mirror each image, (steps, batch) bool.
-        """
-        device, batch = self.images.device, (STEPS_PER_BLOCK, self.plan.batch_size)
+    def _block(self, position: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
+        """All that one model sees in the current block: x (images, *image_shape) and normals (images, latent_dim) for z."""
+        most, device = STEPS_PER_BLOCK * self.plan.batch_size, self.images.device
+        chosen = order[self.block * most : (self.block + 1) * most]
         stream = torch_generator(device, *self.plan.stream(position, "noise", self.epoch, self.block))
-        uniforms = torch.rand(*batch, self.images.shape[1], generator=stream, device=device)
-        normals = torch.randn(*batch, self.latent_dim, generator=stream, device=device)
-        if self.plan.augmentation == "none":
-            return uniforms, normals
-        return uniforms, normals, torch.rand(*batch, generator=stream, device=device) < 0.5
+        uniforms = torch.rand(most, self.images.shape[1], generator=stream, device=device)
+        normals = torch.randn(most, self.latent_dim, generator=stream, device=device)
+        mirrored = None
+        if self.plan.augmentation != "none":
+            mirrored = (torch.rand(most, generator=stream, device=device) < 0.5)[: len(chosen)]
+        return self._observe(chosen, uniforms[: len(chosen)], mirrored), normals[: len(chosen)]
 
     def _observe(self, chosen: np.ndarray, uniforms: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """x (len(chosen), *image_shape) of the images `chosen`, those that `mirrored` (len(chosen),) names turned over."""
