@@ -45,14 +45,14 @@ def _row(name: str, shape: tuple[int, int, int], threads: int, device: str, seco
         torch.set_float32_matmul_precision(precision)
         a, b = torch.randn(m, k, device=device).to(dtype), torch.randn(k, n, device=device).to(dtype)
         out = torch.empty(m, n, dtype=dtype, device=device)
-        row[kind] = f"{2e-9 * m * k * n * _per_second(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), seconds):.0f}"
+        row[kind] = f"{2e-9 * m * k * n * per_second(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), seconds):.0f}"
     return row
 
 
 def _copy(threads: int, device: str, seconds: float) -> dict[str, object]:
     source = torch.ones(2**26, device=device)
     target = torch.empty_like(source)
-    rate = 2e-9 * 4 * len(source) * _per_second(lambda: target.copy_(source), seconds)
+    rate = 2e-9 * 4 * len(source) * per_second(lambda: target.copy_(source), seconds)
     return {
         "GFLOP/s of (m x k x n)": "copy, GB/s read and written",
         "threads": threads,
@@ -60,7 +60,7 @@ def _copy(threads: int, device: str, seconds: float) -> dict[str, object]:
     }
 
 
-def _per_second(action: Callable[[], object], seconds: float) -> float:
+def per_second(action: Callable[[], object], seconds: float) -> float:
     """How often the action can be done in a second, at its best among tenths of the time."""
     best, times = 0.0, 1
     deadline = time.perf_counter() + seconds

@@ -62,12 +62,17 @@ CLAIM = """
         get_device_properties=lambda index: SimpleNamespace(uuid=f"GPU-{shown[index]}"),
         set_device=lambda chosen: None,
         get_device_name=lambda chosen: "pretended",
+        empty_cache=lambda: None,
     )
+    backends = SimpleNamespace(cudnn=SimpleNamespace(allow_tf32=True))
     device = lambda kind, index: SimpleNamespace(type=kind, index=index)
-    sys.modules["torch"] = SimpleNamespace(cuda=cuda, device=device, set_num_threads=lambda threads: None)
+    sys.modules["torch"] = SimpleNamespace(
+        cuda=cuda, backends=backends, device=device, set_num_threads=lambda threads: None
+    )
     from engram.device import claimed_device
 
     with claimed_device(threads=1) as chosen:
+        assert not backends.cudnn.allow_tf32
         print(shown[chosen.index], flush=True)
         sys.stdin.read()
 """

@@ -22,7 +22,8 @@ LARGEST_FROM_HEAP, KEPT = 2**25, 2**28  # bytes; the first is the most that glib
 def claimed_device(threads: int) -> Iterator[torch.device]:
     """A GPU that no other engram job of this user holds, waiting for one if need be; the CPU where there is no GPU.
 
-    Where a scheduler such as SLURM hands out GPUs, CUDA_VISIBLE_DEVICES already hides the others.
+    Where a scheduler such as SLURM hands out GPUs, CUDA_VISIBLE_DEVICES already hides the others. A job holds its GPU for
+    this context only, so that another one computes while it reads and writes files.
     """
     torch.set_num_threads(threads)
     if not torch.cuda.is_available():
@@ -35,8 +36,14 @@ def claimed_device(threads: int) -> Iterator[torch.device]:
     with lock:
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
+        # torch's default is TensorFloat-32 in convolutions: log p of a convolutional model off by half a nat
+        # (benchmarks/tensor_float.py). Its matrix products are float32 by default.
+        torch.backends.cudnn.allow_tf32 = False
         log.info("device: %s (%s)", device, torch.cuda.get_device_name(device))
-        yield device
+        try:
+            yield device
+        finally:
+            torch.cuda.empty_cache()
 
 
 def use_fastest_float32() -> None:
@@ -85,6 +92,6 @@ def _wait_for_slot() -> tuple[int, IO]:
             except BlockingIOError:
                 lock.close()
         if not said:
-            log.warning("every GPU is held by another engram job; waiting")
+            log.info("every GPU is held by another engram job; waiting")
             said = True
-        time.sleep(1)
+        time.sleep(0.2)

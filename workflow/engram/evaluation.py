@@ -1,10 +1,11 @@
 """The likelihood stage: log p of every image under every model of one repeat, in bounded memory.
 
 With `observation: fixed` all models of the project judge the same draws of x with the same importance noise (common random
-numbers); with `resampled`, the published recipe, each model and epoch judges a draw of its own.
+numbers); with `resampled`, the published recipe, each model and epoch judges a draw of its own. A GPU draws the latter itself:
+from the CPU they would take longer than the estimates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +15,10 @@ from torch import Tensor
 from engram import observations
 from engram.importance import Estimate
 from engram.jobs import Progress
-from engram.likelihood import estimate, estimate_to_precision
-from engram.randomness import image_normals, image_uniforms, seed_sequence
+from engram.likelihood import at_once, estimate, estimate_to_precision
+from engram.randomness import image_normals, image_uniforms, seed_sequence, torch_generator
 
-CHUNK = 256  # images drawn at a time
+CHUNK = 256  # images drawn at a time on a CPU
 
 
 @dataclass
@@ -57,8 +58,9 @@ def evaluate(
     draws = estimator.get("draws", 1)
     result = Likelihoods.empty(len(models), draws, len(images))
     with Progress(len(models) * draws * len(images), title, " images") as progress:
-        for start in range(0, len(images), CHUNK):
-            rows = np.arange(start, min(start + CHUNK, len(images)))
+        chunk = at_once(CHUNK, device)
+        for start in range(0, len(images), chunk):
+            rows = np.arange(start, min(start + chunk, len(images)))
             for draw in range(draws):
                 _evaluate_chunk(models, names, images[rows], rows, draw, image_shape, estimator, stream, device, result)
                 progress.update(len(models) * len(rows))
@@ -72,8 +74,8 @@ def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, s
     for index, (model, name) in enumerate(zip(models, names, strict=True)):
         if x is None or not fixed:
             named = (*stream, draw) if fixed else (*stream, draw, *name)
-            x = _observe(model, grey, rows, image_shape, named)
-            noise = Noise(_named(named, "importance"), rows)
+            x = _observe(model, grey, Noise(named, "observation", rows, device, shared=fixed), image_shape)
+            noise = Noise(named, "importance", rows, device, shared=fixed)
         found, samples = _estimate(model.to(device), x, noise, estimator)
         for quantity, values in vars(found).items():
             getattr(result, quantity)[index, draw, rows] = values.cpu().numpy()
@@ -81,18 +83,33 @@ def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, s
 
 
 class Noise:
-    """The named importance noise of some images, drawn when first used and then shared by the models."""
+    """The named random numbers behind some images' estimates, on the device; normals are drawn when first used, then kept.
 
-    def __init__(self, stream: tuple, rows: np.ndarray):
-        self.stream, self.rows = stream, rows
+    What models share comes from the CPU, a stream for each image: it must be the same for jobs on any device.
+    """
+
+    def __init__(self, stream: tuple, purpose: str, rows: np.ndarray, device: torch.device, shared: bool):
+        root, *names = stream
+        self.stream, self.rows, self.device = (root, "likelihood", purpose, *names), rows, device
+        self.of_each_image = shared or device.type == "cpu"
         self.drawn: dict[tuple, Tensor] = {}
 
     def normals(self, samples: int, latent_dim: int) -> Tensor:
         """Standard normals, (images, samples, latent_dim)."""
         shape = (samples, latent_dim)
         if shape not in self.drawn:
-            self.drawn[shape] = image_normals(self.rows, shape, *self.stream)
+            self.drawn[shape] = self._draw(shape, image_normals, torch.randn)
         return self.drawn[shape]
+
+    def uniforms(self, pixels: int) -> Tensor:
+        """Uniform draws on [0, 1), (images, pixels)."""
+        return self._draw((pixels,), image_uniforms, torch.rand)
+
+    def _draw(self, shape: tuple[int, ...], of_images: Callable, of_chunk: Callable) -> Tensor:
+        if self.of_each_image:
+            return of_images(self.rows, shape, *self.stream).to(self.device)
+        stream = torch_generator(self.device, *self.stream, int(self.rows[0]))
+        return of_chunk(len(self.rows), *shape, generator=stream, device=self.device)
 
     def seed(self) -> int:
         """A number that stands for the stream's name."""
@@ -108,15 +125,9 @@ def _estimate(model: torch.nn.Module, x: Tensor, noise: Noise, estimator: dict) 
         precision = {key: estimator[key] for key in ("target_standard_error", "max_samples")}
         images = torch.from_numpy(noise.rows)
         return estimate_to_precision(model, x, **precision, **settings, seed=noise.seed(), images=images)
-    normals = noise.normals(estimator["samples"], getattr(model, "latent_dim", 0)).to(x.device)
+    normals = noise.normals(estimator["samples"], getattr(model, "latent_dim", 0))
     return estimate(model, x, noise=normals, **settings), torch.full((len(x),), estimator["samples"])
 
 
-def _observe(model, grey: Tensor, rows: np.ndarray, image_shape: tuple, stream: tuple) -> Tensor:
-    uniforms = image_uniforms(rows, (grey.shape[1],), *_named(stream, "observation")).to(grey.device)
-    return observations.draw(grey, uniforms, model.observation).reshape(-1, *image_shape)
-
-
-def _named(stream: tuple, purpose: str) -> tuple:
-    root, *names = stream
-    return root, "likelihood", purpose, *names
+def _observe(model, grey: Tensor, noise: Noise, image_shape: tuple) -> Tensor:
+    return observations.draw(grey, noise.uniforms(grey.shape[1]), model.observation).reshape(-1, *image_shape)

@@ -29,6 +29,7 @@ from engram.randomness import image_normals
 # Numbers at once, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in a CPU's cache, and in
 # Jacobians of decoders, where larger matrix products gain more than the cache does (benchmarks/likelihood_chunks.py).
 SAMPLES_CHUNK, JACOBIAN_CHUNK = 2**20, 2**22
+ON_GPU = 16  # times as many, or launching kernels would take longer than running them; some 2 GB at most
 
 
 @torch.no_grad()
@@ -120,9 +121,15 @@ def log_weights(model: nn.Module, x: Tensor, proposal: Proposal, noise: Tensor) 
     Minus infinity where the model gives no density, or none that is a number.
     """
     z, log_ratio = proposal.draw(noise)
-    parts = [model.log_prob_given_latent(x, some) for some in z.split(max(1, SAMPLES_CHUNK // x.numel()))]
+    some_samples = max(1, at_once(SAMPLES_CHUNK, x.device) // x.numel())
+    parts = [model.log_prob_given_latent(x, some) for some in z.split(some_samples)]
     weights = (torch.cat(parts) + log_ratio).T
     return torch.where(weights.isfinite(), weights, -torch.inf)
+
+
+def at_once(chunk: int, device: torch.device) -> int:
+    """How much to take at once on a device, where a CPU takes `chunk`."""
+    return chunk if device.type == "cpu" else chunk * ON_GPU
 
 
 def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor], Estimate]) -> Estimate:
@@ -133,7 +140,8 @@ def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor],
             found = _exact(model.log_prob(x))
         else:
             latent_dim = model.encode(x[:1])[0].shape[-1]
-            chunks = torch.arange(len(x)).split(max(1, JACOBIAN_CHUNK // (latent_dim * x[0].numel())))
+            images = max(1, at_once(JACOBIAN_CHUNK, x.device) // (latent_dim * x[0].numel()))
+            chunks = torch.arange(len(x)).split(images)
             found = _join([of_chunk(x[rows], rows) for rows in chunks])
     return replace(found, log_px=found.log_px + volume, elbo=found.elbo + volume)
 

@@ -52,7 +52,7 @@ def nearest(x, y) -> tuple[np.ndarray, np.ndarray]:
     """Index of the nearest of y (m, ...) to each of x (n, ...), the lowest among equals, and its distance: (n,), (n,).
 
     Euclidean and exact, in bounded memory: distances come from float32 matrix products, and every y that rounding could
-    have hidden from being the nearest is evaluated again in double precision.
+    have hidden from being the nearest is evaluated again in double precision. Tensors on a GPU are compared there.
     """
     x, y = _rows(x), _rows(y)
     index, squared = np.zeros(len(x), dtype=np.int64), np.full(len(x), np.inf)
@@ -98,7 +98,9 @@ def require_memory(n: int, v: int, pixels: int, loaded: int) -> None:
 
 
 def _rows(images) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
+    if not isinstance(images, Tensor):
+        images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
+    return images.float().flatten(1)
 
 
 def _nearest_in_block(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +110,7 @@ def _nearest_in_block(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     slack = 2 * (x.shape[1] + 8) * 2.0**-24 * (x_norm + y_norm.max())
     row, column = (squared <= (squared.amin(1) + slack)[:, None]).nonzero(as_tuple=True)
     exact = _squared_distance(x, y, row, column)
-    row, column = row.numpy(), column.numpy()
+    row, column = row.cpu().numpy(), column.cpu().numpy()
     order = np.lexsort((column, exact, row))
     first = order[np.unique(row[order], return_index=True)[1]]
     return column[first], exact[first]
@@ -118,7 +120,7 @@ def _squared_distance(x: Tensor, y: Tensor, row: Tensor, column: Tensor) -> np.n
     """Of the pairs x[row], y[column], in double precision."""
     pairs = max(1, PAIR_VALUES // x.shape[1])
     chunks = zip(row.split(pairs), column.split(pairs), strict=True)
-    return torch.cat([(x[i].double() - y[j].double()).square().sum(1) for i, j in chunks]).numpy()
+    return torch.cat([(x[i].double() - y[j].double()).square().sum(1) for i, j in chunks]).cpu().numpy()
 
 
 def _distances(x, y) -> tuple[np.ndarray, np.ndarray]:

@@ -23,13 +23,14 @@ from engram.training_state import StateFolder
 
 STEPS_PER_BLOCK = 32
 SAVE_EVERY = 30  # seconds between saves of the state
+LARGEST_PACK = 32  # models; more would fill a GPU's memory and no longer its gaps
 IMAGES_FOR_LOSS = 10_000  # at most so many fixed images for each loss
 DIVERGED = 10  # training stops when the loss exceeds its first value by so many times that value
 
 
 def models_per_pack(device: torch.device, models: int) -> int:
-    """How many models advance as one: all on a GPU, one on a CPU, where a model's weights then stay in the cache."""
-    return models if device.type == "cuda" else 1
+    """How many models advance as one: on a GPU all, if not too many, on a CPU one, whose weights then stay in the cache."""
+    return 1 if device.type == "cpu" else min(models, LARGEST_PACK)
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,23 @@ class Training:
 
     def _block(self, position: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
         """All that one model sees in the current block: x (images, *image_shape) and normals (images, latent_dim) for z."""
-        most, device = STEPS_PER_BLOCK * self.plan.batch_size, self.images.device
+        most = STEPS_PER_BLOCK * self.plan.batch_size
         chosen = order[self.block * most : (self.block + 1) * most]
+        uniforms, normals, *mirrored = (part[: len(chosen)] for part in self._noise(position))
+        return self._observe(chosen, uniforms, *mirrored), normals
+
+    def _noise(self, position: int) -> tuple[Tensor, ...]:
+        """Uniforms (images, pixels) for drawing x and normals (images, latent_dim) for z, of one block.
+
+        With augmentation also whether to mirror each image, (images,) bool.
+        """
+        device, most = self.images.device, STEPS_PER_BLOCK * self.plan.batch_size
         stream = torch_generator(device, *self.plan.stream(position, "noise", self.epoch, self.block))
         uniforms = torch.rand(most, self.images.shape[1], generator=stream, device=device)
         normals = torch.randn(most, self.latent_dim, generator=stream, device=device)
-        mirrored = None
-        if self.plan.augmentation != "none":
-            mirrored = (torch.rand(most, generator=stream, device=device) < 0.5)[: len(chosen)]
-        return self._observe(chosen, uniforms[: len(chosen)], mirrored), normals[: len(chosen)]
+        if self.plan.augmentation == "none":
+            return uniforms, normals
+        return uniforms, normals, torch.rand(most, generator=stream, device=device) < 0.5
 
     def _observe(self, chosen: np.ndarray, uniforms: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """x (len(chosen), *image_shape) of the images `chosen`, those that `mirrored` (len(chosen),) names turned over."""
@@ -192,14 +201,14 @@ class Training:
         pack, index = self.place[position]
         chosen = np.sort(generator(*self.plan.stream(position, "loss", name)).permutation(images)[:IMAGES_FOR_LOSS])
         stream = torch_generator(self.images.device, *self.plan.stream(position, "loss", name))
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.images.device)
         for part in np.array_split(chosen, -(-len(chosen) // 1000)):
             shape = (len(part), self.images.shape[1])
             x = self._observe(part, torch.rand(shape, generator=stream, device=self.images.device))
             noise = torch.randn(len(part), self.latent_dim, generator=stream, device=self.images.device)
             elbo = pack.evaluate(index, x, noise) + observations.log_pixel_volume(x, self.observation)
-            total -= float(elbo.double().sum())
-        return total / len(chosen)
+            total -= elbo.double().sum()
+        return float(total) / len(chosen)
 
     def _require_finite(self, loss: Tensor, positions: range) -> None:
         for position, value in zip(positions, loss.tolist(), strict=True):

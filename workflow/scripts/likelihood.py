@@ -22,24 +22,26 @@ MEANING = {
 # A single sample has no standard error, and few samples no Pareto shape.
 UNDEFINED = {"standard_error", "pareto_k"}
 
-with job(snakemake.log[0]) as log, claimed_device(snakemake.threads) as device:
-    started = time.monotonic()
+with job(snakemake.log[0]) as log:
     params, wildcards = snakemake.params, snakemake.wildcards
     data = artifacts.read(snakemake.input.dataset, "dataset")
     models = trained.load_models(snakemake.input.models, epoch=int(wildcards.epoch))
     stored = artifacts.read(snakemake.input.models, "models", ["fold"])
     folds = stored.fold.values
     repeat = -1 if wildcards.repeat == "full" else int(wildcards.repeat.removeprefix("repeat-"))
-    result = evaluate(
-        models,
-        [(wildcards.experiment, wildcards.repeat, int(fold), int(wildcards.epoch)) for fold in folds],
-        data.images.values,
-        tuple(int(size) for size in data.attrs["image_shape"]),
-        dict(params.estimator),
-        (params.seed, str(data.attrs["dataset"])),
-        device,
-        title=f"{wildcards.experiment} {wildcards.estimator} {wildcards.repeat} epoch {wildcards.epoch}",
-    )
+    with claimed_device(snakemake.threads) as device:
+        started = time.monotonic()
+        result = evaluate(
+            models,
+            [(wildcards.experiment, wildcards.repeat, int(fold), int(wildcards.epoch)) for fold in folds],
+            data.images.values,
+            tuple(int(size) for size in data.attrs["image_shape"]),
+            dict(params.estimator),
+            (params.seed, str(data.attrs["dataset"])),
+            device,
+            title=f"{wildcards.experiment} {wildcards.estimator} {wildcards.repeat} epoch {wildcards.epoch}",
+        )
+        wall_seconds = time.monotonic() - started
     if result.fell_back.any():
         log.warning(
             "%d of %d estimates fell back to the encoder's proposal", result.fell_back.sum(), result.fell_back.size
@@ -63,7 +65,7 @@ with job(snakemake.log[0]) as log, claimed_device(snakemake.threads) as device:
         estimator=wildcards.estimator,
         dataset_sha256=data.attrs["dataset_sha256"],
         device=describe(device),
-        wall_seconds=time.monotonic() - started,
+        wall_seconds=wall_seconds,
         peak_memory_bytes=peak_memory(),
         fell_back_to_encoder=int(result.fell_back.sum()),
     )

@@ -11,7 +11,7 @@ from engram.stopping import stop_in_time
 from engram.training import Plan, Training
 from engram.training_state import StateFolder, fingerprint
 
-with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
+with job(snakemake.log[0]):
     params, repeat = snakemake.params, snakemake.wildcards.repeat
     data = artifacts.read(snakemake.input.dataset, "dataset")
     folds, in_training = membership.models_of(artifacts.read(snakemake.input.membership, "membership"), repeat)
@@ -33,8 +33,8 @@ with job(snakemake.log[0]), claimed_device(snakemake.threads) as device:
     values |= {"repeat": repeat, "dataset_sha256": data.attrs["dataset_sha256"]}
     folder = StateFolder(params.state, fingerprint(values, in_training))
     with folder.locked():
-        training = Training(plan, torch.from_numpy(data.images.values).to(device))
-        with stop_in_time() as stop:
+        with claimed_device(snakemake.threads) as device, stop_in_time() as stop:
+            training = Training(plan, torch.from_numpy(data.images.values).to(device))
             training.run(folder, stop)
         attributes = provenance.attributes(
             plan.experiment,
