@@ -4,10 +4,12 @@
 
 Images are random, of the size of the paper's. `alone` is one model; `by turns` is a pack of one model each, which take turns
 every 32 steps (what engram does on a CPU); `in one pack` advances all by batched products (what it does on a GPU). Images per
-second, summed over models. On a CPU also: one process with all threads against as many processes with one thread each.
+second, summed over models. On a GPU also both without CUDA graphs, on a CPU one process with all threads against as many
+processes with one thread each.
 """
 
 import argparse
+import math
 import multiprocessing
 import tempfile
 import time
@@ -20,10 +22,12 @@ import numpy as np
 import torch
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
 
+import engram.replay
 import engram.training
 from engram.device import keep_freed_memory, use_fastest_float32
 from engram.likelihood import estimate
 from engram.models import build
+from engram.replay import PLAIN_STEPS
 
 CONV = {"name": "gaussian_conv_vae", "latent_dim": 64}
 BATCH = 64
@@ -49,8 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folds", type=int, default=10)
+    steps = 4096 if torch.cuda.is_available() else 64
     parser.add_argument(
-        "--steps", type=int, default=64, help="steps of each MLP in a round; a sixteenth of it for a conv VAE"
+        "--steps", type=int, default=steps, help="steps of each MLP in a round; a sixteenth of it for a conv VAE"
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=torch.get_num_threads())
@@ -69,15 +74,18 @@ def _random_images(n: int, shape: tuple[int, int, int]) -> np.ndarray:
 def _packing(name: str, model: dict, shape: tuple, steps: int, device: torch.device, options) -> dict[str, object]:
     images = _random_images(steps * BATCH, shape)
 
-    def train(folds: int, per_pack: int) -> int:
+    def train(folds: int, per_pack: int, plain_steps: float = PLAIN_STEPS) -> int:
         with (
             tempfile.TemporaryDirectory() as folder,
             mock.patch.object(engram.training, "models_per_pack", lambda *_: per_pack),
+            mock.patch.object(engram.replay, "PLAIN_STEPS", plain_steps),
         ):
             trained_by_engram(StepsOnly, model, shape, images, Path(folder), folds=folds, device=device)
         return folds * len(images)
 
     ways = {"alone": (1, 1), "by turns": (options.folds, 1), "in one pack": (options.folds, options.folds)}
+    if device.type == "cuda":
+        ways |= {f"{way}, no graph": (*ways[way], math.inf) for way in ("alone", "in one pack")}
     rates = alternate({way: partial(train, *packing) for way, packing in ways.items()}, options.rounds)
     row = {"training, images/s": name} | {way: spread(rates[way], 0) for way in ways}
     return row | {f"{way} / alone": spread(rates[way] / rates["alone"]) for way in ways if way != "alone"}

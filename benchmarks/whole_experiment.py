@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", nargs="+", choices=PAPER, default=["mnist_lr1e-3", "cifar10", "celeba"])
-    images, judged = (54_000, 8192) if torch.cuda.is_available() else (1280, 8)
+    images, judged = (54_000, 8192) if torch.cuda.is_available() else (1280, 128)
     parser.add_argument("--images", type=int, default=images, help="in each model's training")
     parser.add_argument("--judged", type=int, default=judged, help="images whose log p each model estimates")
     parser.add_argument("--overhead", type=float, default=8.0, help="seconds of a job in which it computes nothing")
@@ -90,10 +90,10 @@ def _rows(name: str, config: dict, device, options, ceiling: float, jobs: int) -
     folds, repeats = experiment["membership"]["folds"], experiment["membership"]["repeats"]
     models = folds * repeats + 1
     run, seconds = _train(experiment["model"], shape, folds, options.images, device)
-    elbo = _flop_of_elbo(experiment["model"], shape)
+    elbo, step = _flop_of_training(experiment["model"], shape)
     evaluated = min(IMAGES_FOR_LOSS, training) + min(IMAGES_FOR_LOSS, training // folds)
     work = {
-        "training steps": (*seconds["steps"], 3 * elbo, epochs * training * (models - repeats)),
+        "training steps": (*seconds["steps"], step, epochs * training * (models - repeats)),
         "training losses": (*seconds["losses"], elbo, evaluated * models * epochs),
     }
     networks = [run.model(index) for index in range(folds)]
@@ -173,11 +173,14 @@ class Flop(TorchDispatchMode):
         return results
 
 
-def _flop_of_elbo(model: dict, shape: tuple, images: int = 8) -> float:
-    network = build(image_shape=shape, **model).eval()
-    with Flop() as counter, torch.no_grad():
-        network(torch.zeros(images, *shape), torch.zeros(images, network.latent_dim))
-    return counter.total / images
+def _flop_of_training(model: dict, shape: tuple, images: int = 8) -> tuple[float, float]:
+    """Of one image's ELBO, and of it with its gradient."""
+    network = build(image_shape=shape, **model)
+    with Flop() as counter:
+        elbo = network(torch.zeros(images, *shape), torch.zeros(images, network.latent_dim)).sum()
+        forward = counter.total
+        elbo.backward()
+    return forward / images, counter.total / images
 
 
 def _flop_of_estimate(model: dict, shape: tuple, settings: dict, images: int = 2) -> float:

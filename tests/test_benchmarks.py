@@ -1,6 +1,7 @@
 """The benchmarks run at tiny sizes, and what they compute from measurements is right. Nothing is claimed about speed here."""
 
 import csv
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -20,6 +21,8 @@ import ceilings  # noqa: E402
 import common  # noqa: E402
 import lockstep  # noqa: E402
 import scaling  # noqa: E402
+import tensor_float  # noqa: E402
+import whole_experiment  # noqa: E402
 from reference_program import write_idx  # noqa: E402
 
 # As much of a program with the reference's interface as the benchmark calls; its estimate of log p is a fixed number.
@@ -141,6 +144,44 @@ def test_training_steps_change_the_model_and_take_no_losses(tmp_path, rng):
 def test_lockstep_compares_the_ways_of_packing(capsys):
     lockstep.main(["--folds", "2", "--steps", "1", "--rounds", "1", "--cores", "1"])
     assert "| training, images/s | alone | by turns | in one pack |" in capsys.readouterr().out
+
+
+def test_a_whole_experiment_is_extrapolated_from_a_part(capsys):
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    try:
+        sizes = ["--images", "640", "--judged", "2", "--side", "64", "--overhead", "3600"]
+        whole_experiment.main(["--experiments", "mnist_lr1e-3", *sizes])
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
+    rows = [
+        line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| mnist")
+    ]
+    hours = [float(row[-1]) for row in rows]
+    assert hours[-1] == pytest.approx(sum(hours[:-1]), abs=0.03) and hours[-2] == pytest.approx(451 / os.cpu_count())
+    # Two operations a weight and pass; there are three passes, but for the gradient of the image.
+    weights = 2 * (1024 * 512 + 512 * 256) + 3 * 256 * 16
+    of_pass = [6 * weights - 2 * 1024 * 512, 2 * weights]
+    assert [float(row[3]) for row in rows[:2]] == [round(flop / 1e6, 1) for flop in of_pass]
+
+
+def test_tensor_float_has_ten_bits_of_mantissa_and_rounds_to_even():
+    step = 2.0**-10
+    values = torch.tensor([1 + step, 1 + 1.4 * step, -1 - 1.6 * step, 1 + 0.5 * step, 1 + 1.5 * step, 0.0, 3e-20])
+    expected = [1 + step, 1 + step, -1 - 2 * step, 1, 1 + 2 * step, 0]
+    assert tensor_float.tensor_float(values)[:6].tolist() == expected
+    assert tensor_float.tensor_float(values)[6].item() == pytest.approx(3e-20, rel=2.0**-11)
+
+
+def test_only_the_factors_of_a_product_are_rounded():
+    a, b = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0)).unbind()
+    rounded = tensor_float.tensor_float(a) @ tensor_float.tensor_float(b)
+    with tensor_float.TensorFloat():
+        assert torch.equal(a @ b, rounded) and not torch.equal(rounded, torch.mm(b, a))
+        assert torch.equal(a + b, b + a)
+        assert torch.equal(
+            torch.addmm(a, a, b), torch.addmm(a, tensor_float.tensor_float(a), tensor_float.tensor_float(b))
+        )
 
 
 def test_ceilings_prints_a_table(capsys):
