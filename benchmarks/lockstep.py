@@ -5,7 +5,7 @@
 Images are random, of the size of the paper's. `alone` is one model; `by turns` is a pack of one model each, which take turns
 every 32 steps (what engram does on a CPU); `in one pack` advances all by batched products (what it does on a GPU). Images per
 second, summed over models. On a GPU also both without CUDA graphs, on a CPU one process with all threads against as many
-processes with one thread each.
+processes with one thread each. Last, how many operations a step takes, each a kernel for a GPU without graphs to launch.
 """
 
 import argparse
@@ -21,11 +21,13 @@ from unittest import mock
 import numpy as np
 import torch
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import engram.replay
 import engram.training
 from engram.device import keep_freed_memory, use_fastest_float32
 from engram.likelihood import estimate
+from engram.lockstep import Pack
 from engram.models import build
 from engram.replay import PLAIN_STEPS
 
@@ -48,6 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     if device.type == "cpu" and options.cores > 1:
         print()
         print_table([_threads_or_processes(name, task, options) for name, task in _tasks(models).items()])
+    print()
+    print_table([_operations(name, model, shape, options.folds) for name, (model, shape, _) in models.items()])
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -131,6 +135,27 @@ def _threads_or_processes(name: str, task: Callable, options) -> dict[str, objec
         f"{options.cores} processes x 1 thread": spread(processes, 0),
         "ratio": spread(processes / threads),
     }
+
+
+class Operations(TorchDispatchMode):
+    """Counts torch's operations, those aside that only look at memory in another way."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += not function.is_view
+        return function(*args, **(kwargs or {}))
+
+
+def _operations(name: str, model: dict, shape: tuple, folds: int) -> dict[str, object]:
+    row = {"operations a step": name}
+    for models in (1, 2, folds):
+        pack = Pack([build(image_shape=shape, **model) for _ in range(models)], 1e-3, torch.device("meta"))
+        x = torch.empty(models, BATCH, *shape, device="meta")
+        with Operations() as counted:
+            pack.step(range(models), x, torch.empty(models, BATCH, model["latent_dim"], device="meta"))
+        row[f"{models} in a pack"] = counted.count
+    return row
 
 
 def _together(task: Callable, processes: int, threads: int, seconds: float) -> float:

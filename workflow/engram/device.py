@@ -17,6 +17,8 @@ from engram.jobs import log
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_FROM_HEAP, KEPT = 2**25, 2**28  # bytes; the first is the most that glibc allows
 
+ON_GPU = 16  # times as much at once as on a CPU, or launching kernels would take longer than running them
+
 
 @contextmanager
 def claimed_device(threads: int) -> Iterator[torch.device]:
@@ -36,7 +38,7 @@ def claimed_device(threads: int) -> Iterator[torch.device]:
     with lock:
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
-        # torch's default is TensorFloat-32 in convolutions: log p of a convolutional model off by half a nat
+        # torch's default is TensorFloat-32 in convolutions, which falsifies their log p by 0.2 nats and more
         # (benchmarks/tensor_float.py). Its matrix products are float32 by default.
         torch.backends.cudnn.allow_tf32 = False
         log.info("device: %s (%s)", device, torch.cuda.get_device_name(device))
@@ -72,6 +74,11 @@ def multiplies_float32() -> bool:
     a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
     error = (torch.mm(a, b).double() - torch.mm(a.double(), b.double())).abs().max()
     return bool(error < 1e-3)
+
+
+def at_once(chunk: int, device: torch.device) -> int:
+    """How many images or numbers to take at once on a device, where a CPU takes `chunk`."""
+    return chunk if device.type == "cpu" else chunk * ON_GPU
 
 
 def describe(device: torch.device) -> str:

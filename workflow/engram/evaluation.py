@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from engram import observations
+from engram.device import at_once
 from engram.importance import Estimate
 from engram.jobs import Progress
-from engram.likelihood import at_once, estimate, estimate_to_precision
+from engram.likelihood import estimate, estimate_to_precision
 from engram.randomness import image_normals, image_uniforms, seed_sequence, torch_generator
 
 CHUNK = 256  # images drawn at a time on a CPU

@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from engram.device import at_once
 from engram.errors import UserError
 from engram.importance import Estimate, summarize
 from engram.laplace import laplace_proposal
@@ -26,10 +27,9 @@ from engram.observations import log_pixel_volume
 from engram.proposals import Proposal, encoder_proposal
 from engram.randomness import image_normals
 
-# Numbers at once, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in a CPU's cache, and in
+# Numbers at once on a CPU, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in the cache, and in
 # Jacobians of decoders, where larger matrix products gain more than the cache does (benchmarks/likelihood_chunks.py).
 SAMPLES_CHUNK, JACOBIAN_CHUNK = 2**20, 2**22
-ON_GPU = 16  # times as many, or launching kernels would take longer than running them; some 2 GB at most
 
 
 @torch.no_grad()
@@ -125,11 +125,6 @@ def log_weights(model: nn.Module, x: Tensor, proposal: Proposal, noise: Tensor) 
     parts = [model.log_prob_given_latent(x, some) for some in z.split(some_samples)]
     weights = (torch.cat(parts) + log_ratio).T
     return torch.where(weights.isfinite(), weights, -torch.inf)
-
-
-def at_once(chunk: int, device: torch.device) -> int:
-    """How much to take at once on a device, where a CPU takes `chunk`."""
-    return chunk if device.type == "cpu" else chunk * ON_GPU
 
 
 def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor], Estimate]) -> Estimate:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engram import models, observations
 from engram.augmentation import flip_horizontally
+from engram.device import at_once
 from engram.errors import UserError
 from engram.jobs import Progress, log
 from engram.lockstep import Pack
@@ -202,7 +203,7 @@ class Training:
         chosen = np.sort(generator(*self.plan.stream(position, "loss", name)).permutation(images)[:IMAGES_FOR_LOSS])
         stream = torch_generator(self.images.device, *self.plan.stream(position, "loss", name))
         total = torch.zeros((), dtype=torch.float64, device=self.images.device)
-        for part in np.array_split(chosen, -(-len(chosen) // 1000)):
+        for part in np.array_split(chosen, -(-len(chosen) // at_once(1000, self.images.device))):
             shape = (len(part), self.images.shape[1])
             x = self._observe(part, torch.rand(shape, generator=stream, device=self.images.device))
             noise = torch.randn(len(part), self.latent_dim, generator=stream, device=self.images.device)
