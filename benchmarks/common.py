@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from engram import artifacts
-from engram.randomness import generator
 from engram.score_stage import epoch_of
 from engram.training import Plan, Training
 from engram.training_state import StateFolder
@@ -115,13 +114,3 @@ def finished_log_px(experiment: Path, estimator: str) -> tuple[np.ndarray, np.nd
     membership = artifacts.read(experiment / "membership.h5", "membership")
     same_model = (membership.repeat.values == repeat[:, None]) & (membership.fold.values == fold[:, None])
     return log_px, membership.in_training.values[same_model.argmax(1)], repeat, membership.split.values == 1
-
-
-def one_held_out_per_repeat(repeat: np.ndarray, images: int) -> np.ndarray:
-    """Labels that mean nothing, (models, images) bool: of the models of every repeat a random one counts as held out."""
-    random = generator(42, "unseen images")
-    labels = np.ones((len(repeat), images), dtype=bool)
-    for number in np.unique(repeat):
-        rows = np.flatnonzero(repeat == number)
-        labels[random.choice(rows, images), np.arange(images)] = False
-    return labels

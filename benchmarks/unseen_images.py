@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from common import finished_log_px, one_held_out_per_repeat
+from common import finished_log_px
 from scipy.stats import bootstrap
 
 from engram.figures.published_null import draw
+from engram.permutation import unseen_scores
 from engram.scores import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
@@ -28,9 +29,8 @@ SEED = 42
 def seen_and_unseen(experiment: Path, estimator: str, statistic: str) -> tuple[np.ndarray, np.ndarray]:
     """M of the training images and of the test images, (n,) and (m,), in nats."""
     log_px, in_training, repeat, test = finished_log_px(experiment, estimator)
-    labels = one_held_out_per_repeat(repeat, int(test.sum()))
     seen = memorization_scores(log_px[..., ~test], in_training[:, ~test], statistic, repeat)
-    return seen, memorization_scores(log_px[..., test], labels, statistic, repeat)
+    return seen, unseen_scores(log_px[..., test], repeat, statistic, SEED)
 
 
 def table(seen: np.ndarray, unseen: np.ndarray) -> str:

@@ -115,6 +115,9 @@ def _scores(path, label, rng, offset, made_by, wide) -> None:
         "standard_error_by_repeats": variable(("repeats",), [4.0, 2.8], "nats", "error by repeats"),
         "quantile": variable(("quantile",), QUANTILES, "1", "levels"),
         "null_quantiles": variable(("quantile",), offset + np.array([0, 2.5, 3.5, 6, 9.0]), "nats", "null"),
+        "unseen_quantiles": variable(
+            ("quantile",), offset + np.array([0.25, 2, 3.25, 5, np.nan]), "nats", "unseen", True
+        ),
     }
     budget = {"split_half_reliability": 0.5, "smallest_detectable_score": 6.0, "p_value_floor": 1e-4}
     artifacts.write(path, "scores", variables, made_by | budget)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from engram import inputs, report
+from engram import artifacts, inputs, report
 from engram.bits import densities
 from engram.claims import CLAIMS
 from engram.errors import UserError
@@ -118,6 +118,15 @@ def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experim
     assert "in made_up" in page and "a second" not in page
     other = slower | {"settings": slower["settings"] | {"dataset": "another"}}
     assert "against slower" not in written(tmp_path, experiment, other)
+
+
+def test_both_nulls_stand_under_the_quantiles_and_what_is_undefined_is_a_dash(tmp_path, experiment):
+    page = re.sub(r"<[^>]*>|\s+", " ", written(tmp_path, experiment))
+    stored = [artifacts.read(path, "scores") for path in experiment["scores"].values()]
+    for which, dash in (("null", []), ("unseen", ["-", "-"])):
+        q95 = [f"{found[f'{which}_quantiles'].values[2]:.1f}" for found in stored]
+        q999 = dash or [f"{found[f'{which}_quantiles'].values[4]:.1f}" for found in stored]
+        assert f"{which} q95 {' '.join(q95)} {which} q99.9 {' '.join(q999)}" in re.sub(" +", " ", page)
 
 
 def test_the_papers_numbers_stand_before_the_experiments(tmp_path, experiment):

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
-from engram import artifacts, provenance, score_stage
+from engram import artifacts, inputs, provenance, score_stage
 from engram.artifacts import variable
 from engram.errors import UserError
 from engram.membership import design, repeat_name
@@ -79,7 +80,8 @@ def test_the_artifact_has_its_names_dimensions_and_units_and_the_table_its_colum
         assert stored[name].dims == ("epoch", "sample") and stored[name].units == "nats"
     assert stored.p_value.dims == stored.q_value.dims == stored.label.dims == ("sample",)
     assert stored.sample.values.tolist() == list(range(TRAIN)) and stored.epoch.values.tolist() == EPOCHS
-    assert stored.null_quantiles.dims == ("quantile",) and stored.standard_error_by_repeats.dims == ("repeats",)
+    assert stored.null_quantiles.dims == stored.unseen_quantiles.dims == ("quantile",)
+    assert stored.standard_error_by_repeats.dims == ("repeats",)
     assert all({"units", "long_name"} <= set(stored[name].attrs) for name in stored.variables)
     with h5py.File(folder / "scores.h5") as file:
         assert all(file[name].dims[0].keys() for name in file if file[name].ndim and not file[name].is_scale)
@@ -90,6 +92,44 @@ def test_the_artifact_has_its_names_dimensions_and_units_and_the_table_its_colum
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:4] == ["index", "split", "label", "score"] and len(rows) == TRAIN
     assert float(rows[3]["score"]) == pytest.approx(variables["score"][1][-1, 3])
+
+
+def test_quantiles_of_images_that_no_model_saw_are_those_of_noise(tmp_path, rng):
+    split = np.repeat([0, 1], [50, 20_000])
+    membership = design({"design": "k_fold", "folds": 5, "repeats": 2}, split, np.full(len(split), -1), 42, "noise")
+    artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, split), {})
+    values = rng.normal(-90, 3, membership.in_training.shape) + 20 * membership.in_training
+    variables = {"log_px": variable(("model", "draw", "sample"), values[:, None], "nats", "log p")}
+    variables |= {name: variable(("model",), getattr(membership, name), "1", name) for name in ("repeat", "fold")}
+    artifacts.write(tmp_path / "epoch-1.h5", "likelihood", variables, {})
+    stored = artifacts.read(tmp_path / "membership.h5", "membership")
+    found, *_ = score_stage.compute([str(tmp_path / "epoch-1.h5")], stored, "mean_log", [1], 100, 42)
+    # Means of 8 and of 2 normal values, whatever the training images got.
+    expected = norm.ppf(found["quantile"][1]) * 3 * (1 / 8 + 1 / 2) ** 0.5
+    np.testing.assert_allclose(found["unseen_quantiles"][1], expected, atol=0.15, rtol=0.05)
+    np.testing.assert_array_equal(found["unseen_quantiles"][1], found["unseen_quantiles_mean_log"][1])
+    assert found["unseen_quantiles_log_mean_exp"][1][0] > 0.5, "the published statistic has a bias"
+
+
+def test_a_quantile_beyond_which_no_score_lies_is_undefined(experiment):
+    variables, *_ = compute(experiment)
+    levels, unseen = variables["quantile"][1], variables["unseen_quantiles"][1]
+    # 15 test images: one is beyond 0.9, none beyond 0.95.
+    np.testing.assert_array_equal(np.isnan(unseen), levels > 0.9)
+    assert np.isfinite(variables["null_quantiles"][1]).all(), "many relabellings of 60 images"
+    stored = xr.Dataset({name: ("quantile", variables[name][1]) for name in ("unseen_quantiles", "quantile")})
+    assert (
+        inputs.null_quantile(stored, 0.5, "unseen") == unseen[0]
+        and inputs.null_quantile(stored, 0.95, "unseen") is None
+    )
+
+
+def test_without_test_images_there_are_no_unseen_quantiles(tmp_path):
+    membership = design({"design": "k_fold", "folds": 5, "repeats": 2}, np.zeros(50), np.full(50, -1), 42, "none")
+    zeros = np.zeros(50, dtype=int)
+    artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(zeros, zeros), {})
+    comparison = score_stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
+    assert len(comparison.images) == 50 and not len(comparison.unseen)
 
 
 def test_a_missing_repeat_is_said(experiment):
@@ -103,6 +143,6 @@ def test_null_experiments_score_only_what_was_set_aside(tmp_path, rng):
     membership = design({"design": "null", "folds": 5, "repeats": 4}, split, np.full(200, -1), 42, "null")
     artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, split), {})
     comparison = score_stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
-    assert len(comparison.images) == 100
+    assert len(comparison.images) == 100 and not len(comparison.unseen)
     assert not membership.in_training[:, comparison.images].any()
     assert (comparison.is_in == membership.counted_as_in[:, comparison.images]).all()

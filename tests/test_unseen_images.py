@@ -9,10 +9,10 @@ import pytest
 from engram import artifacts
 from engram.artifacts import variable
 from engram.membership import design, repeat_name
+from engram.permutation import one_held_out_per_repeat
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import common
 import unseen_images
 
 TRAIN, TEST, FOLDS, REPEATS, GAIN = 300, 2000, 5, 2, 7.0
@@ -57,7 +57,7 @@ def test_one_repeat_is_enough(experiment):
 
 def test_in_each_repeat_one_model_chosen_evenly_counts_as_held_out():
     repeat = np.repeat([3, 1], [4, 5])
-    labels = common.one_held_out_per_repeat(repeat, 20_000)
+    labels = one_held_out_per_repeat(repeat, 20_000)
     for number, models in ((3, 4), (1, 5)):
         assert (~labels[repeat == number]).sum(0).tolist() == [1] * 20_000
         np.testing.assert_allclose((~labels[repeat == number]).mean(1), 1 / models, atol=0.02)

@@ -43,8 +43,13 @@ def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
     return test
 
 
-def null_quantile(scores: xr.Dataset, level: float) -> float | None:
-    """Quantile of the score without memorization, nats, or None if the artifact does not hold this one."""
-    if "null_quantiles" not in scores or not np.isclose(scores["quantile"], level).any():
+def null_quantile(scores: xr.Dataset, level: float, which: str = "null") -> float | None:
+    """Quantile of the score without memorization, nats, or None if the artifact does not hold this one or it is undefined.
+
+    `which`: "null", from relabelled models, or "unseen", of images that no model saw.
+    """
+    quantiles = f"{which}_quantiles"
+    if quantiles not in scores or not np.isclose(scores["quantile"], level).any():
         return None
-    return float(scores["null_quantiles"].values[np.isclose(scores["quantile"], level)][0])
+    found = float(scores[quantiles].values[np.isclose(scores["quantile"], level)][0])
+    return found if np.isfinite(found) else None

@@ -102,6 +102,25 @@ def null_scores(
     return null
 
 
+def unseen_scores(log_px: np.ndarray, repeat: np.ndarray, statistic: str, seed: int = 0) -> np.ndarray:
+    """Scores by any statistic of images that no model saw, (n,), nats, from log_px as for `permutation_test`.
+
+    In each repeat a random model counts as having held the image out. So these are scores where nothing is memorized, with
+    all that is noise in the recipe, training another model included; for images that are as those trained on.
+    """
+    return memorization_scores(log_px, one_held_out_per_repeat(repeat, log_px.shape[-1], seed), statistic, repeat)
+
+
+def one_held_out_per_repeat(repeat: np.ndarray, images: int, seed: int = 0) -> np.ndarray:
+    """Labels that mean nothing, (models, images) bool: of the models of every repeat a random one counts as held out."""
+    random = generator(seed, "unseen images")
+    labels = np.ones((len(repeat), images), dtype=bool)
+    for number in np.unique(repeat):
+        rows = np.flatnonzero(repeat == number)
+        labels[random.choice(rows, images), np.arange(images)] = False
+    return labels
+
+
 def null_standard_deviation(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray) -> np.ndarray:
     """Standard deviation of every image's mean_log score over all relabellings, in closed form: (n,), nats.
 

@@ -78,7 +78,10 @@ def _section(experiment: Mapping[str, Any], evidence: Evidence, pairs: Sequence[
         "run": [*_run(experiment, evidence)],
         "work": [*_work(experiment)],
         "numbers": _side_by_side(
-            [summarize(found) | densities(found, size) | power(found) for found in evidence.scores.values()]
+            [
+                summarize(found, ("null", "unseen")) | densities(found, size) | power(found)
+                for found in evidence.scores.values()
+            ]
         ),
         "figures": [_figure(name, TITLES.get(name, name), path) for name, path in _in_order(experiment["figures"])],
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},

@@ -18,7 +18,7 @@ from engram import artifacts
 from engram.artifacts import variable
 from engram.errors import UserError
 from engram.membership import repeat_name, scored
-from engram.permutation import FDR, QUANTILES, PermutationTest, null_scores, permutation_test
+from engram.permutation import FDR, QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
 from engram.scores import STATISTICS, log_mean_exp, memorization_scores
 from engram.uncertainty import (
     jackknife_standard_error,
@@ -43,9 +43,13 @@ SOME = 2000  # images for what is a mean over images
 
 @dataclass(frozen=True)
 class Comparison:
-    """The scored images, the sides (models, n) that every model counts for, and each model's repeat and fold."""
+    """The scored images, the sides (models, n) that every model counts for, and each model's repeat and fold.
+
+    `unseen` are images, not scored, that no model was trained on: the test images.
+    """
 
     images: np.ndarray
+    unseen: np.ndarray
     label: np.ndarray
     is_in: np.ndarray
     repeat: np.ndarray
@@ -53,11 +57,10 @@ class Comparison:
 
     @classmethod
     def of(cls, membership: xr.Dataset) -> "Comparison":
-        is_in = membership.counted_as_in.values
-        images = np.flatnonzero(scored(is_in))
-        return cls(
-            images, membership.label.values[images], is_in[:, images], membership.repeat.values, membership.fold.values
-        )
+        is_in, repeat, fold = (membership[name].values for name in ("counted_as_in", "repeat", "fold"))
+        is_scored = scored(is_in)
+        images, unseen = np.flatnonzero(is_scored), np.flatnonzero(~is_scored & ~membership.in_training.values.any(0))
+        return cls(images, unseen, membership.label.values[images], is_in[:, images], repeat, fold)
 
 
 def compute(
@@ -77,8 +80,8 @@ def compute(
     comparison = Comparison.of(membership)
     epochs = sorted(scored_epochs)
 
-    def log_px_of(epoch: int) -> np.ndarray:
-        return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison)
+    def log_px_of(epoch: int, images: np.ndarray = comparison.images) -> np.ndarray:
+        return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison, images)
 
     with ThreadPoolExecutor(threads) as pool:
         by_epoch = list(pool.map(lambda epoch: _scores(log_px_of(epoch), comparison, statistic), epochs))
@@ -95,20 +98,22 @@ def compute(
     q_value = false_discovery_control(test.p_value)
     variables["p_value"] = variable(("sample",), test.p_value, "1", LONG_NAME["p_value"])
     variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"])
-    variables |= _null(log_px, comparison, statistic, seed) | _by_repeats(log_px, comparison, statistic, seed)
+    variables |= _null(log_px, comparison, statistic, seed)
+    if len(comparison.unseen):
+        variables |= _unseen(log_px_of(epochs[-1], comparison.unseen), comparison, statistic, seed)
+    variables |= _by_repeats(log_px, comparison, statistic, seed)
     return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
 
 
-def read_log_px(paths: Iterable[str], comparison: Comparison) -> np.ndarray:
-    """log p of the scored images under all models, from the likelihood files of one epoch: (models, draws, n) float32,
-    nats.
+def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray) -> np.ndarray:
+    """log p of `images` under all models, from the likelihood files of one epoch: (models, draws, n) float32, nats.
 
     Raises UserError if the files lack a model of the membership.
     """
     log_px, missing = None, np.ones(len(comparison.repeat), dtype=bool)
     for path in paths:
         stored = artifacts.read(path, "likelihood", ["log_px", "repeat", "fold"])
-        values = stored.log_px.values[..., comparison.images]
+        values = stored.log_px.values[..., images]
         if log_px is None:
             log_px = np.empty((len(missing), *values.shape[1:]), dtype=np.float32)
         for model, repeat, fold in zip(values, stored.repeat.values, stored.fold.values, strict=True):
@@ -148,18 +153,29 @@ def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[
 
 def _null(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
     """Quantiles of every statistic after relabelling models within repeats, pooled over images."""
+    null = {name: null_scores(log_px, comparison.is_in, comparison.repeat, name, seed=seed) for name in STATISTICS}
     variables = {"quantile": variable(("quantile",), QUANTILES, "1", "probability below the quantile")}
-    for name in STATISTICS:
-        null = null_scores(log_px, comparison.is_in, comparison.repeat, name, seed=seed)
-        values = np.quantile(null, QUANTILES)
-        variables[f"null_quantiles_{name}"] = variable(
-            ("quantile",), values, "nats", f"quantiles of score_{name} under relabelling"
-        )
-        if name == statistic:
-            variables["null_quantiles"] = variable(
-                ("quantile",), values, "nats", "quantiles of score under relabelling"
-            )
-    return variables
+    return variables | _quantiles("null", null, statistic, "under relabelling")
+
+
+def _unseen(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
+    """Quantiles of every statistic over images that no model saw."""
+    unseen = {name: unseen_scores(log_px, comparison.repeat, name, seed) for name in STATISTICS}
+    return _quantiles("unseen", unseen, statistic, "of images that no model saw")
+
+
+def _quantiles(which: str, scores: dict[str, np.ndarray], statistic: str, meaning: str) -> dict[str, tuple]:
+    """Variables with the quantiles of the scores by every statistic, and once more those of the estimator's own.
+
+    Undefined are those that not a single score of so many lies beyond.
+    """
+    beyond = np.round((1 - np.array(QUANTILES)) * next(iter(scores.values())).size, 6)
+    values = {f"_{name}": np.where(beyond < 1, np.nan, np.quantile(found, QUANTILES)) for name, found in scores.items()}
+    values[""] = values[f"_{statistic}"]
+    return {
+        f"{which}_quantiles{name}": variable(("quantile",), found, "nats", f"quantiles of score{name} {meaning}", True)
+        for name, found in values.items()
+    }
 
 
 def _by_repeats(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
