@@ -158,11 +158,13 @@ def small_digits(n: int) -> Tensor:
     return (avg_pool2d(images[chosen], 2) > 0.5).float()
 
 
-def trained_on_digits(x: Tensor, latent_dim: int, steps: int = 400) -> nn.Module:
+def trained_on_digits(
+    x: Tensor, latent_dim: int, steps: int = 400, learning_rate: float = 3e-3, hidden: tuple[int, int] = (64, 32)
+) -> nn.Module:
     """A small MLP VAE, trained for a second or two."""
     torch.manual_seed(0)
-    model = build("bernoulli_mlp_vae", (1, 14, 14), latent_dim=latent_dim, hidden=(64, 32))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model = build("bernoulli_mlp_vae", tuple(x.shape[1:]), latent_dim=latent_dim, hidden=hidden)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for _ in range(steps):
         batch = x[torch.randint(len(x), (64,))]
         loss = -model(batch, torch.randn(64, latent_dim)).mean()
