@@ -48,7 +48,7 @@ class Pack:
         # Each model's own part of the stacks, sharing their memory.
         self.slices = [[nn.Parameter(part) for part in _parts(self.parameters, i)] for i in range(len(models))]
         self.remembered = [[_parts(stacks, i) for stacks in self.memory.values()] for i in range(len(models))]
-        # The step of all models on a GPU.
+        # How all models together take a step on a GPU.
         self._replayed = ReplayedStep(partial(self._step, range(len(models))), self._stacks().values())
 
     def __len__(self) -> int:
@@ -77,16 +77,8 @@ class Pack:
         averages, squares, steps = (
             [value for index in members for value in self.remembered[index][kind]] for kind in range(len(self.memory))
         )
-        adam(
-            parameters,
-            [value for model in gradients for value in model],
-            averages,
-            squares,
-            [],
-            steps,
-            lr=self.learning_rate,
-            **ADAM,
-        )
+        flat = [value for model in gradients for value in model]
+        adam(parameters, flat, averages, squares, [], steps, lr=self.learning_rate, **ADAM)
 
     def _step_alone(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of one model, by plain matrix products."""

@@ -13,9 +13,7 @@ from engram.errors import first_line
 from engram.jobs import log
 
 PLAIN_STEPS = 3  # before recording, so that libraries have been loaded and have chosen their kernels
-TOLERANCE = (
-    1e-3  # of the length of an update, between a replayed and a plain step from the same weights: rounding takes 1e-6
-)
+TOLERANCE = 1e-3  # between a replayed update and a plain one, relative to its length; rounding takes 1e-6
 
 
 class ReplayedStep:
