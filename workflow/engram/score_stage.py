@@ -80,7 +80,7 @@ def compute(
     comparison = Comparison.of(membership)
     epochs = sorted(scored_epochs)
 
-    def log_px_of(epoch: int, images: np.ndarray = comparison.images) -> np.ndarray:
+    def log_px_of(epoch: int, images: np.ndarray | None = None) -> np.ndarray:
         return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison, images)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -105,11 +105,13 @@ def compute(
     return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
 
 
-def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray) -> np.ndarray:
-    """log p of `images` under all models, from the likelihood files of one epoch: (models, draws, n) float32, nats.
+def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray | None = None) -> np.ndarray:
+    """log p of `images`, by default the scored ones, under all models, from the likelihood files of one epoch: (models,
+    draws, n) float32, nats.
 
     Raises UserError if the files lack a model of the membership.
     """
+    images = comparison.images if images is None else images
     log_px, missing = None, np.ones(len(comparison.repeat), dtype=bool)
     for path in paths:
         stored = artifacts.read(path, "likelihood", ["log_px", "repeat", "fold"])
