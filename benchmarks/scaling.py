@@ -18,6 +18,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 from common import print_table
 
 from engram import artifacts, provenance, score_stage
@@ -142,7 +143,8 @@ def _neighbors(options: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 def _find_nearest(n: int, others: int) -> float:
     rng = np.random.default_rng(0)
-    x, y = (rng.random((rows, 1024), dtype=np.float32) for rows in (n, others))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x, y = (torch.from_numpy(rng.random((rows, 1024), dtype=np.float32)).to(device) for rows in (n, others))
     started = time.perf_counter()
     nearest(x, y)
     return time.perf_counter() - started
