@@ -2,7 +2,8 @@
 
     uv run python benchmarks/ceilings.py
 
-GFLOP/s of float32 by torch's default and by oneDNN (engram.device) and of bfloat16; GB/s of copying more than the cache holds.
+GFLOP/s of float32 by torch's default and by oneDNN (engram.device; on a GPU that setting means TensorFloat-32), and of
+bfloat16; GB/s of copying more than the cache holds.
 """
 
 import argparse
@@ -19,7 +20,7 @@ SHAPES = {
 }
 KINDS = {
     "float32, default": ("highest", torch.float32),
-    "float32, oneDNN": ("medium", torch.float32),
+    "float32, oneDNN (on a GPU TensorFloat-32)": ("medium", torch.float32),
     "bfloat16": ("medium", torch.bfloat16),
 }
 

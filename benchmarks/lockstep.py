@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import engram.replay
 import engram.training
-from engram.device import keep_freed_memory, use_fastest_float32
+from engram.device import claimed_device, use_fastest_float32
 from engram.likelihood import estimate
 from engram.lockstep import Pack
 from engram.models import build
@@ -38,9 +38,11 @@ TIMEOUT = 600  # seconds after which a process counts as dead
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
-    use_fastest_float32()
-    keep_freed_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with claimed_device(torch.get_num_threads()) as device:
+        _measure(options, device)
+
+
+def _measure(options: argparse.Namespace, device: torch.device) -> None:
     print(f"{_name(device)}; median [lowest, highest] of {options.rounds} rounds\n", flush=True)
     models = {
         "MLP VAE": (MLP, (1, 32, 32), options.steps),
