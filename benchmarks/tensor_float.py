@@ -1,11 +1,12 @@
 """What TensorFloat-32 would do to log p: a GPU's faster products of float32, torch's default in convolutions.
 
+    uv run snakemake --cores all results/datasets/mnist5k.h5
     uv run python benchmarks/tensor_float.py [--data results/datasets/mnist5k.h5] [--epochs 12]
 
 No GPU is needed: the arguments of every matrix product and convolution are rounded to the 10 bits of mantissa that a tensor core
 reads, and summed in float32 as there. Each of the paper's models is trained here on the data's images (grey ones as three equal
 channels where the paper's had three); then importance weights of fixed samples of the encoder are computed in float32, in
-TensorFloat-32 and in float64. Prints what the first two change in log p, nats. Takes three minutes.
+TensorFloat-32 and in float64. Prints what the first two change in log p, nats. Takes some two minutes.
 """
 
 import argparse
