@@ -196,6 +196,24 @@ def test_in_a_linear_model_there_is_nothing_to_fit():
     torch.testing.assert_close(fitted_scale, scale)
 
 
+@pytest.mark.parametrize("latent_dim", [4, 16, 32])
+def test_the_fit_mends_a_wrong_curvature_in_every_direction(latent_dim):
+    model = LinearVAE(pixels=64, latent_dim=latent_dim).double()
+    x, rng = model.draw(5), torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=rng).double())[0]
+    stretch = torch.exp(torch.rand(latent_dim, generator=rng).double() - 0.5)
+    right = torch.linalg.cholesky(torch.linalg.inv(model.precision()))
+    wrong = torch.linalg.cholesky(right @ turn @ stretch.square().diag() @ turn.T @ right.T)
+    scale = fit_normal(model, x, model.posterior_mean(x), wrong.expand(5, -1, -1))[1]
+
+    def ratios(scale):
+        """Variances in units of the true ones, along the axes where they differ most and least."""
+        return torch.linalg.eigvals(scale @ scale.mT @ model.precision()).real
+
+    assert ratios(wrong).min() < 0.6 and ratios(wrong).max() > 1.6
+    torch.testing.assert_close(ratios(scale), torch.ones(5, latent_dim).double(), rtol=0, atol=0.1)
+
+
 def test_the_prior_stands_in_for_an_encoder_that_is_not_finite(model, digits):
     class Broken(torch.nn.Module):
         def encode(self, x):

@@ -49,7 +49,7 @@ def likelihood_minutes(experiment: dict, estimator: dict, repeat: str, shape: tu
     """Minutes for log p of all images under the models of one repeat at one epoch, by an estimator of config.yaml."""
     seconds = estimator.get("max_samples", estimator["samples"]) / SAMPLED
     if estimator["proposal"] == "laplace":
-        seconds += estimator.get("newton_steps", 3) / NEWTON
+        seconds += estimator.get("newton_steps", 2) / NEWTON
     estimates = shape[0] * _models(experiment, repeat, shape[0]) * estimator.get("draws", 1)
     return _minutes(estimates * seconds, attempt)
 
