@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engram import artifacts
+from engram import artifacts, observations
+from engram.models import LatentVariableModel, build
 from engram.score_stage import epoch_of
 from engram.training import Plan, Training
 from engram.training_state import StateFolder
 
 MLP = {"name": "bernoulli_mlp_vae", "latent_dim": 16}
+PAPERS_MODELS = {  # channels, latent_dim
+    "bernoulli_mlp_vae": (1, 16),
+    "gaussian_conv_vae": (3, 64),
+    "gaussian_conv_vae_scalar_variance": (3, 32),
+}
 
 
 class StepsOnly(Training):
@@ -58,6 +65,25 @@ def trained_by_engram(
     training = kind(plan, torch.from_numpy(everything).to(device))
     training.run(StateFolder(folder, ""))
     return training
+
+
+def trained_and_judged(
+    name: str, channels: int, latent_dim: int, images: np.ndarray, epochs: int, judged: int
+) -> tuple[LatentVariableModel, torch.Tensor]:
+    """One of PAPERS_MODELS trained on images (n, 1 or 3, height, width) uint8, and x of the first `judged` of them.
+
+    Grey images become three equal channels where the model wants three.
+    """
+    images = np.broadcast_to(images, (len(images), max(channels, images.shape[1]), *images.shape[2:]))
+    shape, images = images.shape[1:], images.reshape(len(images), -1)
+    settings = {"name": name, "latent_dim": latent_dim}
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        pack = trained_by_engram(Training, settings, shape, images, Path(folder), epochs=epochs).packs[0]
+    model = build(image_shape=shape, **settings).eval()
+    model.load_state_dict(pack.state(0))
+    grey = torch.from_numpy(images[:judged])
+    uniforms = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0))
+    return model, observations.draw(grey, uniforms, model.observation).reshape(-1, *shape)
 
 
 @contextlib.contextmanager

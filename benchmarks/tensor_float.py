@@ -10,24 +10,20 @@ TensorFloat-32 and in float64. Prints what the first two change in log p, nats. 
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import print_table, quiet, trained_by_engram
+from common import PAPERS_MODELS, print_table, trained_and_judged
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engram import artifacts, observations
+from engram import artifacts
 from engram.device import use_fastest_float32
 from engram.likelihood import log_weights, propose
-from engram.models import build
 from engram.proposals import Proposal
-from engram.training import Training
 
-MODELS = {"bernoulli_mlp_vae": (1, 16), "gaussian_conv_vae": (3, 64), "gaussian_conv_vae_scalar_variance": (3, 32)}
 PRODUCTS = {
     "mm": (0, 1),
     "bmm": (0, 1),
@@ -66,23 +62,12 @@ def main(arguments: list[str] | None = None) -> None:
     stored = artifacts.read(options.data, "dataset")
     shape = tuple(int(size) for size in stored.attrs["image_shape"])
     images = stored.images.values[: options.train].reshape(-1, *shape)
-    print_table([row for name, size in MODELS.items() for row in _rows(name, *size, images, options)])
+    print_table([row for name, size in PAPERS_MODELS.items() for row in _rows(name, *size, images, options)])
 
 
 def _rows(name: str, channels: int, latent_dim: int, images: np.ndarray, options) -> Iterator[dict[str, object]]:
-    images = np.broadcast_to(images, (len(images), max(channels, images.shape[1]), *images.shape[2:]))
-    settings, shape, images = (
-        {"name": name, "latent_dim": latent_dim},
-        images.shape[1:],
-        images.reshape(len(images), -1),
-    )
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        pack = trained_by_engram(Training, settings, shape, images, Path(folder), epochs=options.epochs).packs[0]
-    model = build(image_shape=shape, **settings).eval()
-    model.load_state_dict(pack.state(0))
+    model, x = trained_and_judged(name, channels, latent_dim, images, options.epochs, options.judged)
     generator = torch.Generator().manual_seed(0)
-    grey = torch.from_numpy(images[: options.judged])
-    x = observations.draw(grey, torch.rand(grey.shape, generator=generator), model.observation).reshape(-1, *shape)
     noise = torch.randn(len(x), 128, latent_dim, generator=generator)
     with torch.no_grad():
         proposal = propose(model, x, "encoder", 1, 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from engram import laplace
 from engram.datasets import idx
 from engram.models import build
 
@@ -19,6 +20,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import against_reference  # noqa: E402
 import ceilings  # noqa: E402
 import common  # noqa: E402
+import gradient_pairs  # noqa: E402
 import lockstep  # noqa: E402
 import scaling  # noqa: E402
 import tensor_float  # noqa: E402
@@ -182,6 +184,23 @@ def test_only_the_factors_of_a_product_are_rounded():
         assert torch.equal(
             torch.addmm(a, a, b), torch.addmm(a, tensor_float.tensor_float(a), tensor_float.tensor_float(b))
         )
+
+
+@pytest.mark.parametrize("signs", ["Hadamard", "random"])
+def test_gradient_pairs_takes_as_many_pairs_as_it_says_and_then_the_usual_ones(signs):
+    usual = laplace._directions(16)
+    for pairs in (8, 16, 24):
+        with gradient_pairs._along(signs, pairs):
+            assert laplace._directions(16).shape == (pairs, 16) and (laplace._directions(16).abs() == 1).all()
+    assert torch.equal(laplace._directions(16), usual)
+
+
+def test_gradient_pairs_has_a_row_for_each_number_of_pairs_and_kind_of_signs():
+    model = build("bernoulli_mlp_vae", image_shape=(1, 8, 8), latent_dim=2, hidden=[8]).eval()
+    x = (torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    rows = list(gradient_pairs._rows(model, x, 2, reference_samples=50))
+    assert [row["pairs"] for row in rows] == ["encoder", 8, 8, 12, 12, 16, 16, 20, 20, 24, 24]
+    assert all(float(row["rms"]) < 1 for row in rows), "an untrained model's posterior is nearly the prior"
 
 
 def test_ceilings_prints_a_table(capsys):
