@@ -23,7 +23,6 @@ PAPER = ["mnist_lr1e-3", "mnist_lr1e-4", "cifar10", "celeba"]
 IMAGES = {"mnist": (60_000, 70_000), "cifar10": (50_000, 60_000), "celeba": (162_770, 202_599)}  # training, all
 # Operations per image relative to the fully connected model (torch's FlopCounterMode, encoder and decoder).
 WORK = {"bernoulli_mlp_vae": 1.0, "gaussian_conv_vae": 10.5, "gaussian_conv_vae_scalar_variance": 10.2}
-NEWTON_LATENT = 16  # the Gauss-Newton rate was measured with so many latent dimensions; a step takes a pass for each
 RESULTS = 600  # seconds of scores, analyses and figures of an experiment, grouped in one job without a GPU
 LOSSES_AND_REPORT = 60
 
@@ -50,11 +49,7 @@ def jobs_of(name: str, config: dict) -> Iterator[Job]:
     likelihoods = []
     for key in experiment["estimators"]:
         settings = config["estimators"][key] | experiment.get("overrides", {}).get(key, {})
-        seconds = settings["samples"] / job_requests.SAMPLED
-        if settings["proposal"] == "laplace":
-            seconds += (
-                settings["newton_steps"] / job_requests.NEWTON * experiment["model"]["latent_dim"] / NEWTON_LATENT
-            )
+        seconds = job_requests.decodings(experiment, settings) / job_requests.DECODED
         for train in trainings:
             for epoch in experiment["scored_epochs"]:
                 likelihoods.append(f"{name} {key} {train} {epoch}")

@@ -4,10 +4,13 @@ import re
 
 import h5py
 import pytest
+import torch
 import yaml
 
 import workspace
 from engram import job_requests
+from engram.likelihood import propose
+from engram.models import build
 
 PROFILE = yaml.safe_load((workspace.REPOSITORY / "profiles/slurm/profile.yaml").read_text())
 CONFIG = yaml.safe_load((workspace.REPOSITORY / "config.yaml").read_text())
@@ -42,8 +45,28 @@ def test_likelihood_asks_by_its_samples_its_draws_and_its_proposal():
         name: job_requests.likelihood_minutes(PAPER, estimator, "repeat-00", (60_000, 1024), attempt=1)
         for name, estimator in {"encoder": encoder, "four": encoder | {"draws": 4}, "laplace": laplace}.items()
     }
-    # 600,000 estimates at 250 a second are 2,400 s; at 235 a second (4 ms for three steps, 0.25 ms for 16 samples) 2,550 s.
-    assert ask == {"encoder": 130, "four": 490, "laplace": 138}
+    # 600,000 estimates at 256 samples, 64,000 a second, are 2,400 s; at 16 + 3 x 6 + 16 x 5 = 114 samples 1,069 s.
+    assert ask == {"encoder": 130, "four": 490, "laplace": 64}
+
+
+def test_a_laplace_proposal_asks_by_what_its_decoding_costs():
+    """Rows of images through the decoder, forward or back, counted while engram proposes."""
+    model = build("bernoulli_mlp_vae", image_shape=(1, 8, 8), latent_dim=20, hidden=[32]).eval()
+    passes, images = [], torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()
+    hooks = [
+        model.decoder[-1].register_forward_hook(lambda layer, given, result: passes.append(result.numel() / 64)),
+        model.decoder[-1].register_full_backward_hook(
+            lambda layer, given, result: passes.append(result[0].numel() / 64)
+        ),
+    ]
+    with torch.no_grad():
+        propose(model, images, "laplace", newton_steps=3, proposal_scale=1.1)
+    for hook in hooks:
+        hook.remove()
+    forward_mode = 20 * len(images)  # tangents of the curvature, which no hook sees
+    experiment = {"model": {"latent_dim": 20}}
+    asked = job_requests.decodings(experiment, {"proposal": "laplace", "samples": 0, "newton_steps": 3})
+    assert 0.9 * asked < (sum(passes) + forward_mode) / len(images) <= 1.05 * asked
 
 
 def test_training_has_room_for_the_weights_it_keeps():

@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 TRAINED = 7_000  # images a second, forward and back
-SAMPLED = 64_000  # importance samples a second
-NEWTON = 750  # images a second and Gauss-Newton step
+DECODED = 64_000  # samples of z a second, decoded and judged
 SAFETY = 3
 EMPTY_JOB = 1_500, 10  # MB and minutes of a job that computes nothing
 LONGEST = 24 * 60  # minutes a training asks for at most: it goes on from its saved state in the next attempt
@@ -47,11 +46,20 @@ def train_megabytes(experiment: dict, repeat: str, shape: tuple[int, int], attem
 
 def likelihood_minutes(experiment: dict, estimator: dict, repeat: str, shape: tuple[int, int], attempt: int) -> int:
     """Minutes for log p of all images under the models of one repeat at one epoch, by an estimator of config.yaml."""
-    seconds = estimator.get("max_samples", estimator["samples"]) / SAMPLED
-    if estimator["proposal"] == "laplace":
-        seconds += estimator.get("newton_steps", 2) / NEWTON
     estimates = shape[0] * _models(experiment, repeat, shape[0]) * estimator.get("draws", 1)
-    return _minutes(estimates * seconds, attempt)
+    return _minutes(estimates * decodings(experiment, estimator) / DECODED, attempt)
+
+
+def decodings(experiment: dict, estimator: dict) -> int:
+    """How many samples could be decoded for the price of one estimate, at most.
+
+    A Laplace proposal costs six for each Gauss-Newton step, one for each column of the curvature, and four for each pair of
+    gradients, of which there are latent_dim but at least 16 (engram.laplace).
+    """
+    samples = estimator.get("max_samples", estimator["samples"])
+    if estimator["proposal"] == "encoder":
+        return samples
+    return samples + 6 * estimator.get("newton_steps", 2) + 5 * max(16, experiment["model"].get("latent_dim", 16))
 
 
 def likelihood_megabytes(experiment: dict, estimator: dict, repeat: str, shape: tuple[int, int], attempt: int) -> int:
