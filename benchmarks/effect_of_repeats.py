@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import finished_log_px, one_held_out_per_repeat
+from common import finished_log_px
 from scipy.special import logsumexp
 
+from engram.permutation import one_held_out_per_repeat
 from engram.randomness import generator
 from engram.scores import memorization_scores
 

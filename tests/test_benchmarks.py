@@ -1,6 +1,7 @@
 """The benchmarks run at tiny sizes, and what they compute from measurements is right. Nothing is claimed about speed here."""
 
 import csv
+import importlib
 import os
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import torch
 from engram import laplace
 from engram.datasets import idx
 from engram.models import build
+from engram.scores import memorization_scores
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -20,6 +22,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import against_reference  # noqa: E402
 import ceilings  # noqa: E402
 import common  # noqa: E402
+import effect_of_repeats  # noqa: E402
 import gradient_pairs  # noqa: E402
 import lockstep  # noqa: E402
 import scaling  # noqa: E402
@@ -184,6 +187,28 @@ def test_only_the_factors_of_a_product_are_rounded():
         assert torch.equal(
             torch.addmm(a, a, b), torch.addmm(a, tensor_float.tensor_float(a), tensor_float.tensor_float(b))
         )
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_finds_what_it_imports(script):
+    importlib.import_module(script.stem)
+
+
+def test_effect_of_repeats_foretells_scores_from_more_models():
+    """Values of log p whose means and noise are known: M from 16 + 4 of them must foretell M from 90 + 10."""
+    random = np.random.default_rng(0)
+    difference, spread = random.normal(3, 2, 4000), random.gamma(9, 0.2, 4000)
+
+    def drawn(inside: int, outside: int) -> tuple[np.ndarray, np.ndarray]:
+        is_in = np.repeat(np.arange(inside + outside)[:, None] < inside, 4000, 1)
+        return is_in * difference + spread * random.standard_normal(is_in.shape), is_in
+
+    few, many = drawn(16, 4), drawn(90, 10)
+    foretold = effect_of_repeats.simulate(effect_of_repeats.fit(*few), (90, 10), random)
+    levels = [0.5, 0.95, 0.99]
+    expected = np.quantile(memorization_scores(*many, "log_mean_exp"), levels)
+    assert (np.abs(np.quantile(memorization_scores(*few, "log_mean_exp"), levels) / expected - 1) > 0.05).any()
+    np.testing.assert_allclose(np.quantile(foretold, levels), expected, rtol=0.04)
 
 
 @pytest.mark.parametrize("signs", ["Hadamard", "random"])
