@@ -51,7 +51,7 @@ def _rows(model, x: torch.Tensor, latent_dim: int, reference_samples: int) -> It
         proposal = propose(model, x, "laplace", STEPS, PROPOSAL_SCALE)
         reference = _log_px(model, x, proposal, reference_samples, seed=SEEDS)
     yield _row("-", "encoder", 128, model, x, reference)
-    for pairs in (usual // 2, usual * 3 // 4, usual, usual * 5 // 4, usual * 3 // 2):
+    for pairs in sorted({usual // 2, 20, usual, usual * 3 // 2}):
         for signs in ("Hadamard", "random"):
             with _along(signs, pairs):
                 yield _row(signs, pairs, 16, model, x, reference)
