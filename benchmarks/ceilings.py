@@ -2,7 +2,7 @@
 
     uv run python benchmarks/ceilings.py
 
-GFLOP/s of float32 by torch's default and by oneDNN (engram.device; on a GPU that setting means TensorFloat-32), and of
+GFLOP/s of float32 by torch's default and by oneDNN (engram.runtime.device; on a GPU that setting means TensorFloat-32), and of
 bfloat16; GB/s of copying more than the cache holds.
 """
 

@@ -2,7 +2,7 @@
 
     uv run python benchmarks/cluster_simulation.py [--speed 40] [--overhead 8] [--poll 10] [--jobs 100]
 
-Work is counted at the measured rates of one CPU core (engram.job_requests) and in multiples of the fully connected model's
+Work is counted at the measured rates of one CPU core (engram.runtime.requests) and in multiples of the fully connected model's
 operations per image; that a GPU does the work of `--speed` cores is an assumption. Overhead per job and time until
 Snakemake notices its end were measured on a one-node SLURM cluster (docs/slurm.md).
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from engram import job_requests
+from engram.runtime import requests
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 PAPER = ["mnist_lr1e-3", "mnist_lr1e-4", "cifar10", "celeba"]
@@ -41,7 +41,7 @@ def jobs_of(name: str, config: dict) -> Iterator[Job]:
     training, everything = IMAGES[experiment["dataset"]]
     folds, repeats = experiment["membership"]["folds"], experiment["membership"]["repeats"]
     work = WORK[experiment["model"]["name"]]
-    passes = training * experiment["training"]["epochs"] / job_requests.TRAINED * work
+    passes = training * experiment["training"]["epochs"] / requests.TRAINED * work
     trainings = [f"{name} train {repeat}" for repeat in range(repeats)]
     for train in trainings:
         yield Job(train, (), passes * (folds - 1))
@@ -49,7 +49,7 @@ def jobs_of(name: str, config: dict) -> Iterator[Job]:
     likelihoods = []
     for key in experiment["estimators"]:
         settings = config["estimators"][key] | experiment.get("overrides", {}).get(key, {})
-        seconds = job_requests.decodings(experiment, settings) / job_requests.DECODED
+        seconds = requests.decodings(experiment, settings) / requests.DECODED
         for train in trainings:
             for epoch in experiment["scored_epochs"]:
                 likelihoods.append(f"{name} {key} {train} {epoch}")

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engram import artifacts, observations
-from engram.models import LatentVariableModel, build
-from engram.score_stage import epoch_of
-from engram.training import Plan, Training
-from engram.training_state import StateFolder
+from engram.files import artifacts
+from engram.models import LatentVariableModel, build, observations
+from engram.scores.stage import epoch_of
+from engram.training.state import StateFolder
+from engram.training.training import Plan, Training
 
 MLP = {"name": "bernoulli_mlp_vae", "latent_dim": 16}
 PAPERS_MODELS = {  # channels, latent_dim

@@ -19,9 +19,9 @@ import numpy as np
 from common import finished_log_px
 from scipy.special import logsumexp
 
-from engram.permutation import one_held_out_per_repeat
 from engram.randomness import generator
-from engram.scores import memorization_scores
+from engram.scores.permutation import one_held_out_per_repeat
+from engram.scores.statistics import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
 SIMULATIONS = 20

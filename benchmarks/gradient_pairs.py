@@ -17,9 +17,10 @@ from unittest import mock
 import torch
 from common import PAPERS_MODELS, print_table, trained_and_judged
 
-from engram import artifacts, laplace
-from engram.device import use_fastest_float32
-from engram.likelihood import log_weights, propose
+from engram.files import artifacts
+from engram.likelihood import laplace
+from engram.likelihood.estimation import log_weights, propose
+from engram.runtime.device import use_fastest_float32
 
 SEEDS, STEPS, PROPOSAL_SCALE = 6, 2, 1.1
 HADAMARD = laplace._directions

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 
-from engram import likelihood, observations, trained
-from engram.artifacts import read
-from engram.device import keep_freed_memory, use_fastest_float32
+from engram.files.artifacts import read
+from engram.likelihood import estimation
+from engram.models import observations
+from engram.runtime.device import keep_freed_memory, use_fastest_float32
+from engram.training import trained
 
 SAMPLES = {"encoder": 256, "laplace": 16}
 ROUNDS = 5
@@ -38,10 +40,10 @@ def main() -> None:
     best = {}
     for _ in range(ROUNDS):
         for size in sizes:
-            likelihood.SAMPLES_CHUNK, likelihood.JACOBIAN_CHUNK = (2**power for power in size)
+            estimation.SAMPLES_CHUNK, estimation.JACOBIAN_CHUNK = (2**power for power in size)
             for proposal, samples in SAMPLES.items():
                 start = time.thread_time()
-                likelihood.estimate(model, x, proposal, samples=samples)
+                estimation.estimate(model, x, proposal, samples=samples)
                 seconds = time.thread_time() - start
                 best[size, proposal] = min(seconds, best.get((size, proposal), seconds))
     print("SAMPLES_CHUNK  JACOBIAN_CHUNK  encoder, 256 samples  laplace, 16 samples   (CPU ms an image)")

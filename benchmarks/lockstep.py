@@ -23,13 +23,13 @@ import torch
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import engram.replay
-import engram.training
-from engram.device import claimed_device, use_fastest_float32
-from engram.likelihood import estimate
-from engram.lockstep import Pack
+import engram.training.replay
+import engram.training.training
+from engram.likelihood.estimation import estimate
 from engram.models import build
-from engram.replay import PLAIN_STEPS
+from engram.runtime.device import claimed_device, use_fastest_float32
+from engram.training.lockstep import Pack
+from engram.training.replay import PLAIN_STEPS
 
 CONV = {"name": "gaussian_conv_vae", "latent_dim": 64}
 BATCH = 64
@@ -83,8 +83,8 @@ def _packing(name: str, model: dict, shape: tuple, steps: int, device: torch.dev
     def train(folds: int, per_pack: int, plain_steps: float = PLAIN_STEPS) -> int:
         with (
             tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(engram.training, "models_per_pack", lambda *_: per_pack),
-            mock.patch.object(engram.replay, "PLAIN_STEPS", plain_steps),
+            mock.patch.object(engram.training.training, "models_per_pack", lambda *_: per_pack),
+            mock.patch.object(engram.training.replay, "PLAIN_STEPS", plain_steps),
         ):
             trained_by_engram(StepsOnly, model, shape, images, Path(folder), folds=folds, device=device)
         return folds * len(images)

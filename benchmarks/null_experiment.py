@@ -18,12 +18,12 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chisquare, false_discovery_control
 
-from engram import artifacts
-from engram.inputs import last, null_quantile
-from engram.membership import design
-from engram.permutation import FDR, permutation_test
-from engram.score_stage import Comparison, read_log_px
-from engram.scores import memorization_scores
+from engram.designs.membership import design
+from engram.files import artifacts
+from engram.files.inputs import last, null_quantile
+from engram.scores.permutation import FDR, permutation_test
+from engram.scores.stage import Comparison, read_log_px
+from engram.scores.statistics import memorization_scores
 
 RELABELLINGS = 200
 BINS = 25

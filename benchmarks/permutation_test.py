@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from engram.membership import design
-from engram.permutation import permutation_test
+from engram.designs.membership import design
+from engram.scores.permutation import permutation_test
 
 FOLDS = 10
 

@@ -21,12 +21,14 @@ import torch
 import yaml
 from scipy.stats import bootstrap
 
-from engram import artifacts, published, trained
-from engram.device import use_fastest_float32
-from engram.evaluation import evaluate
 from engram.figures.published_null import draw
+from engram.files import artifacts
+from engram.likelihood.stage import evaluate
+from engram.paper import published
 from engram.randomness import generator
-from engram.scores import memorization_scores
+from engram.runtime.device import use_fastest_float32
+from engram.scores.statistics import memorization_scores
+from engram.training import trained
 
 FOLDS = REPEATS = 10
 LEVELS = {"median of M": 0.5, "0.95 quantile of M": 0.95, "0.999 quantile of M": 0.999}

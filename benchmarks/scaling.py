@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from common import print_table
 
-from engram import artifacts, provenance, score_stage
-from engram.artifacts import variable
-from engram.machine import peak_memory
-from engram.membership import Membership, design, repeat_name
-from engram.neighbors import nearest
-from engram.permutation import permutation_test
+from engram.analyses.neighbors import nearest
+from engram.designs.membership import Membership, design, repeat_name
+from engram.files import artifacts, provenance
+from engram.files.artifacts import variable
+from engram.runtime.machine import peak_memory
+from engram.scores import stage
+from engram.scores.permutation import permutation_test
 
 FOLDS = REPEATS = 10
 MNIST, CELEBA = 60_000, 162_770
@@ -113,11 +114,11 @@ def _write_experiment(folder: str, images: int, epochs: int) -> None:
 def _score(folder: str, permutations: int) -> float:
     """The score stage, from files to the variables of its artifact."""
     paths = sorted(map(str, Path(folder).glob("likelihood/corrected/*/*.h5")))
-    epochs = sorted({score_stage.epoch_of(path) for path in paths})
+    epochs = sorted({stage.epoch_of(path) for path in paths})
     started = time.perf_counter()
     membership = artifacts.read(f"{folder}/membership.h5", "membership")
-    variables, *_ = score_stage.compute(paths, membership, "mean_log", epochs, permutations, 42, threads=2)
-    score_stage.table(variables).to_csv(f"{folder}/corrected.csv", index=False)
+    variables, *_ = stage.compute(paths, membership, "mean_log", epochs, permutations, 42, threads=2)
+    stage.table(variables).to_csv(f"{folder}/corrected.csv", index=False)
     return time.perf_counter() - started
 
 

@@ -19,10 +19,10 @@ import torch
 from common import PAPERS_MODELS, print_table, trained_and_judged
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engram import artifacts
-from engram.device import use_fastest_float32
-from engram.likelihood import log_weights, propose
-from engram.proposals import Proposal
+from engram.files import artifacts
+from engram.likelihood.estimation import log_weights, propose
+from engram.likelihood.proposals import Proposal
+from engram.runtime.device import use_fastest_float32
 
 PRODUCTS = {
     "mm": (0, 1),

@@ -18,8 +18,8 @@ from common import finished_log_px
 from scipy.stats import bootstrap
 
 from engram.figures.published_null import draw
-from engram.permutation import unseen_scores
-from engram.scores import memorization_scores
+from engram.scores.permutation import unseen_scores
+from engram.scores.statistics import memorization_scores
 
 LEVELS = {"median": 0.5, "0.95 quantile": 0.95, "0.999 quantile": 0.999}
 WRITTEN = [*np.arange(100) / 100, 0.995, 0.999, 0.9995, 0.9999, 1.0]

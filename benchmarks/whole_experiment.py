@@ -24,11 +24,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from engram.config import estimator
-from engram.device import claimed_device
-from engram.evaluation import evaluate
-from engram.likelihood import estimate
+from engram.likelihood.estimation import estimate
+from engram.likelihood.stage import evaluate
 from engram.models import build
-from engram.training import IMAGES_FOR_LOSS, Training
+from engram.runtime.device import claimed_device
+from engram.training.training import IMAGES_FOR_LOSS, Training
 
 SHAPES = {"mnist": (1, 32, 32), "cifar10": (3, 32, 32), "celeba": (3, 32, 32)}
 SIDE = 4096  # of the square matrices whose product is the ceiling

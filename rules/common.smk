@@ -13,10 +13,10 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 
 from engram import config as engram_config
-from engram import job_requests
+from engram.runtime import requests
 from engram.errors import UserError
-from engram.machine import has_gpu
-from engram.provenance import importable_by_scripts, source_digest
+from engram.runtime.machine import has_gpu
+from engram.files.provenance import importable_by_scripts, source_digest
 
 importable_by_scripts()
 try:
@@ -56,7 +56,7 @@ def code(name):
 
 def page():
     """Content hash of the report's page and captions."""
-    files = sorted((WORKFLOW / "report").iterdir())
+    files = sorted((WORKFLOW / "engram/report").glob("*/*.*"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -307,22 +307,22 @@ def all_scores(experiments):
 
 
 def train_request(estimate):
-    """A resource of rule train, by a function of engram.job_requests, which knows the experiment's size."""
+    """A resource of rule train, by a function of engram.runtime.requests, which knows the experiment's size."""
     return lambda wildcards, input, attempt: estimate(
         config["experiments"][wildcards.experiment],
         wildcards.repeat,
-        job_requests.shape_of_images(input.dataset),
+        requests.shape_of_images(input.dataset),
         attempt,
     )
 
 
 def likelihood_request(estimate):
-    """A resource of rule likelihood, by a function of engram.job_requests."""
+    """A resource of rule likelihood, by a function of engram.runtime.requests."""
     return lambda wildcards, input, attempt: estimate(
         config["experiments"][wildcards.experiment],
         likelihood_settings(wildcards),
         wildcards.repeat,
-        job_requests.shape_of_images(input.dataset),
+        requests.shape_of_images(input.dataset),
         attempt,
     )
 

@@ -5,7 +5,9 @@ rule figure_losses:
     output:
         pdf="results/{experiment}/figures/losses.pdf",
         png=report(
-            "results/{experiment}/figures/losses.png", caption="../workflow/report/losses.rst", category="{experiment}"
+            "results/{experiment}/figures/losses.png",
+            caption="../workflow/engram/report/captions/losses.rst",
+            category="{experiment}",
         ),
     log:
         "logs/{experiment}/figures/losses.log",
@@ -27,7 +29,7 @@ rule figure_quantiles:
         pdf="results/{experiment}/figures/quantiles.pdf",
         png=report(
             "results/{experiment}/figures/quantiles.png",
-            caption="../workflow/report/quantiles.rst",
+            caption="../workflow/engram/report/captions/quantiles.rst",
             category="{experiment}",
         ),
     log:
@@ -51,7 +53,7 @@ rule figure_score_histogram:
         pdf="results/{experiment}/figures/score_histogram.pdf",
         png=report(
             "results/{experiment}/figures/score_histogram.png",
-            caption="../workflow/report/score_histogram.rst",
+            caption="../workflow/engram/report/captions/score_histogram.rst",
             category="{experiment}",
         ),
     log:
@@ -75,7 +77,9 @@ rule figure_grids:
     output:
         pdf="results/{experiment}/figures/grids.pdf",
         png=report(
-            "results/{experiment}/figures/grids.png", caption="../workflow/report/grids.rst", category="{experiment}"
+            "results/{experiment}/figures/grids.png",
+            caption="../workflow/engram/report/captions/grids.rst",
+            category="{experiment}",
         ),
     log:
         "logs/{experiment}/figures/grids.log",
@@ -100,7 +104,7 @@ rule figure_density_split:
         pdf="results/{experiment}/figures/density_split.pdf",
         png=report(
             "results/{experiment}/figures/density_split.png",
-            caption="../workflow/report/density_split.rst",
+            caption="../workflow/engram/report/captions/density_split.rst",
             category="{experiment}",
         ),
     log:
@@ -125,7 +129,7 @@ rule figure_neighbors:
         pdf="results/{experiment}/figures/neighbors.pdf",
         png=report(
             "results/{experiment}/figures/neighbors.png",
-            caption="../workflow/report/neighbors.rst",
+            caption="../workflow/engram/report/captions/neighbors.rst",
             category="{experiment}",
         ),
     log:
@@ -151,7 +155,7 @@ rule figure_mode_collapse:
         pdf="results/{experiment}/figures/mode_collapse.pdf",
         png=report(
             "results/{experiment}/figures/mode_collapse.png",
-            caption="../workflow/report/mode_collapse.rst",
+            caption="../workflow/engram/report/captions/mode_collapse.rst",
             category="{experiment}",
         ),
     log:
@@ -175,7 +179,7 @@ rule figure_comparison:
         pdf="results/{experiment}/figures/comparison.pdf",
         png=report(
             "results/{experiment}/figures/comparison.png",
-            caption="../workflow/report/comparison.rst",
+            caption="../workflow/engram/report/captions/comparison.rst",
             category="{experiment}",
         ),
     log:
@@ -199,7 +203,7 @@ rule figure_encoder_part:
         pdf="results/{experiment}/figures/encoder_part.pdf",
         png=report(
             "results/{experiment}/figures/encoder_part.png",
-            caption="../workflow/report/encoder_part.rst",
+            caption="../workflow/engram/report/captions/encoder_part.rst",
             category="{experiment}",
         ),
     log:
@@ -222,7 +226,7 @@ rule figure_error_by_repeats:
         pdf="results/{experiment}/figures/error_by_repeats.pdf",
         png=report(
             "results/{experiment}/figures/error_by_repeats.png",
-            caption="../workflow/report/error_by_repeats.rst",
+            caption="../workflow/engram/report/captions/error_by_repeats.rst",
             category="{experiment}",
         ),
     log:
@@ -246,7 +250,7 @@ rule figure_paper_losses:
         pdf="results/{reproduction}/figures/losses.pdf",
         png=report(
             "results/{reproduction}/figures/losses.png",
-            caption="../workflow/report/paper_losses.rst",
+            caption="../workflow/engram/report/captions/paper_losses.rst",
             category="{reproduction}",
         ),
     log:
@@ -270,7 +274,7 @@ rule figure_paper_quantiles:
         pdf="results/{reproduction}/figures/quantiles.pdf",
         png=report(
             "results/{reproduction}/figures/quantiles.png",
-            caption="../workflow/report/paper_quantiles.rst",
+            caption="../workflow/engram/report/captions/paper_quantiles.rst",
             category="{reproduction}",
         ),
     log:
@@ -299,7 +303,7 @@ rule figure_paper_score_histogram:
         pdf="results/{reproduction}/figures/score_histogram.pdf",
         png=report(
             "results/{reproduction}/figures/score_histogram.png",
-            caption="../workflow/report/paper_score_histogram.rst",
+            caption="../workflow/engram/report/captions/paper_score_histogram.rst",
             category="{reproduction}",
         ),
     log:

@@ -12,8 +12,8 @@ rule likelihood:
     threads: 1
     resources:
         gpu=gpus_here,
-        mem_mb=likelihood_request(job_requests.likelihood_megabytes),
-        runtime=likelihood_request(job_requests.likelihood_minutes),
+        mem_mb=likelihood_request(requests.likelihood_megabytes),
+        runtime=likelihood_request(requests.likelihood_minutes),
     params:
         estimator=likelihood_settings,
         seed=setting("seed"),

@@ -12,8 +12,8 @@ rule train:
     threads: 1
     resources:
         gpu=gpus_here,
-        mem_mb=train_request(job_requests.train_megabytes),
-        runtime=train_request(job_requests.train_minutes),
+        mem_mb=train_request(requests.train_megabytes),
+        runtime=train_request(requests.train_minutes),
     params:
         model=setting("model"),
         training=setting("training"),

@@ -31,7 +31,7 @@ def small_workspace(folder: Path) -> Path:
     workspace.create(folder)
     workspace.change(folder, "experiments", "tiny", "training", epochs=60)
     workspace.change(folder, "experiments", "tiny", scored_epochs=[20, 60], estimators=["corrected"])
-    source = folder / "workflow/engram/training.py"
+    source = folder / "workflow/engram/training/training.py"
     text = source.read_text()
     assert "SAVE_EVERY = 30" in text
     source.write_text(text.replace("SAVE_EVERY = 30", "SAVE_EVERY = 0.2"))

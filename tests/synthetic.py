@@ -9,10 +9,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from engram import artifacts, density_split, inputs, mode_collapse, neighbors
-from engram.artifacts import variable
-from engram.evidence import Evidence
-from engram.provenance import attributes
+from engram.analyses import density_split, mode_collapse, neighbors
+from engram.files import artifacts, inputs
+from engram.files.artifacts import variable
+from engram.files.experiment import Evidence
+from engram.files.provenance import attributes
 
 EPOCHS = [20, 40]
 TRAINED = 40
@@ -130,7 +131,7 @@ def analysed(folder: Path, **settings) -> dict:
     sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
     paths["analyses"] = {name: folder / f"{name}.h5" for name in ("neighbors", "mode_collapse", "density_split")}
     for module in (neighbors, mode_collapse):
-        output = paths["analyses"][module.__name__.removeprefix("engram.")]
+        output = paths["analyses"][module.__name__.removeprefix("engram.analyses.")]
         with patch.object(module, "load_model", lambda path, epoch: sampler):
             module.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
     density_split.analyse(paths["scores"], paths["analyses"]["density_split"], "synthetic", 1)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engram import artifacts
-from engram.artifacts import variable
 from engram.errors import UserError
+from engram.files import artifacts
+from engram.files.artifacts import variable
 
 VALUES = np.arange(600, dtype=np.float32).reshape(2, 300)
 

@@ -9,8 +9,8 @@ import yaml
 from torchvision.transforms.functional import hflip
 
 from engram import config
-from engram.augmentation import flip_horizontally
 from engram.errors import UserError
+from engram.training.augmentation import flip_horizontally
 
 SHAPE = (3, 4, 6)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from engram import laplace
 from engram.datasets import idx
+from engram.likelihood import laplace
 from engram.models import build
-from engram.scores import memorization_scores
+from engram.scores.statistics import memorization_scores
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

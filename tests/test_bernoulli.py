@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from engram import bernoulli
+from engram.models.pixels import bernoulli
 
 
 def plain(x, logits):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engram.bins import round_edges
+from engram.analyses.bins import round_edges
 
 
 @pytest.mark.parametrize(

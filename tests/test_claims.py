@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engram import claims, intervals
-from engram.claims import CLAIMS, FAILS, HOLDS, OPEN
-from engram.intervals import Interval
+from engram.paper import claims
+from engram.paper.claims import CLAIMS, FAILS, HOLDS, OPEN
+from engram.scores import intervals
+from engram.scores.intervals import Interval
 from synthetic import evidence
 
 

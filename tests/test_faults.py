@@ -16,12 +16,14 @@ import torch
 
 import faults
 import workspace
-from engram import artifacts, datasets, jobs
-from engram.artifacts import variable
+from engram import datasets
 from engram.errors import UserError
 from engram.figures import style
-from engram.training_state import StateFolder
-from engram.whole import write as write_whole
+from engram.files import artifacts
+from engram.files.artifacts import variable
+from engram.files.atomic import write as write_whole
+from engram.runtime import jobs
+from engram.training.state import StateFolder
 from faults import SCORES, mounted, same_numbers
 from workspace import planned, snakemake
 

@@ -12,11 +12,15 @@ import pytest
 import torch
 
 import synthetic
-from engram import artifacts, datasets, inputs, membership, score_stage, trained
-from engram.artifacts import variable
+from engram import datasets
+from engram.designs import membership
 from engram.errors import UserError
-from engram.training import Plan, Training
-from engram.training_state import StateFolder
+from engram.files import artifacts, inputs
+from engram.files.artifacts import variable
+from engram.scores import stage
+from engram.training import trained
+from engram.training.state import StateFolder
+from engram.training.training import Plan, Training
 
 MUTANTS = 30  # of each kind of file, by bytes and by content
 
@@ -80,13 +84,13 @@ def contents(kind, path, originals):
     if kind == "dataset":
         seen.append(inputs.images(stored, np.arange(5)).tobytes())
     if kind == "membership":
-        comparison = score_stage.Comparison.of(stored)
+        comparison = stage.Comparison.of(stored)
         seen += [membership.models_of(stored, "repeat-00")[1].tobytes(), comparison.is_in.tobytes()]
     if kind == "models":
         seen += [_arrays(model.state_dict()) for model in trained.load_models(path, 2)]
     if kind == "likelihood":
-        comparison = score_stage.Comparison.of(artifacts.read(originals["membership"], "membership"))
-        seen.append(score_stage.read_log_px([path], comparison).tobytes())
+        comparison = stage.Comparison.of(artifacts.read(originals["membership"], "membership"))
+        seen.append(stage.read_log_px([path], comparison).tobytes())
     return seen
 
 
@@ -281,7 +285,7 @@ def test_an_npz_that_claims_all_memory_is_refused(originals, claimed, tmp_path):
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(originals, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("engram.foreign.installed_memory", lambda: 100 * 4096)
+    monkeypatch.setattr("engram.files.untrusted.installed_memory", lambda: 100 * 4096)
     _npz(tmp_path / "mine.npz", (10**6,), 10**6)
     assert (tmp_path / "mine.npz").stat().st_size < 5000
     with pytest.raises(UserError, match=r"mine\.npz: cannot be read .* GiB of memory"):

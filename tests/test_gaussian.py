@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from engram import gaussian
+from engram.models.pixels import gaussian
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 import yaml
 
 import workspace
-from engram import job_requests
-from engram.likelihood import propose
+from engram.likelihood.estimation import propose
 from engram.models import build
+from engram.runtime import requests
 
 PROFILE = yaml.safe_load((workspace.REPOSITORY / "profiles/slurm/profile.yaml").read_text())
 CONFIG = yaml.safe_load((workspace.REPOSITORY / "config.yaml").read_text())
@@ -25,24 +25,24 @@ def rules_of(*files):
 
 def test_training_asks_for_three_times_its_passes_at_one_cores_rate():
     # 70,000 images x 10 models x 100 epochs at 7,000 images/s are 10,000 s; three times that and 10 minutes are 510.
-    assert job_requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=1) == 510
-    assert job_requests.train_minutes(PAPER, "full", MNIST, attempt=1) == 60
+    assert requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=1) == 510
+    assert requests.train_minutes(PAPER, "full", MNIST, attempt=1) == 60
     halves = PAPER | {"membership": {"design": "half_split"}}
-    assert job_requests.train_minutes(halves, "repeat-00", MNIST, attempt=1) == 110
+    assert requests.train_minutes(halves, "repeat-00", MNIST, attempt=1) == 110
 
 
 def test_requests_grow_with_the_attempt_and_a_training_asks_for_a_day_at_most():
-    assert job_requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=2) == 1020
-    assert job_requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=3) == 24 * 60
-    once = job_requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=1)
-    assert job_requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=3) == 3 * once
+    assert requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=2) == 1020
+    assert requests.train_minutes(PAPER, "repeat-00", MNIST, attempt=3) == 24 * 60
+    once = requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=1)
+    assert requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=3) == 3 * once
 
 
 def test_likelihood_asks_by_its_samples_its_draws_and_its_proposal():
     encoder = {"proposal": "encoder", "samples": 256}
     laplace = {"proposal": "laplace", "samples": 16, "newton_steps": 3}
     ask = {
-        name: job_requests.likelihood_minutes(PAPER, estimator, "repeat-00", (60_000, 1024), attempt=1)
+        name: requests.likelihood_minutes(PAPER, estimator, "repeat-00", (60_000, 1024), attempt=1)
         for name, estimator in {"encoder": encoder, "four": encoder | {"draws": 4}, "laplace": laplace}.items()
     }
     # 600,000 estimates at 256 samples, 64,000 a second, are 2,400 s; at 16 + 3 x 6 + 16 x 5 = 114 samples 1,069 s.
@@ -65,23 +65,23 @@ def test_a_laplace_proposal_asks_by_what_its_decoding_costs():
         hook.remove()
     forward_mode = 20 * len(images)  # tangents of the curvature, which no hook sees
     experiment = {"model": {"latent_dim": 20}}
-    asked = job_requests.decodings(experiment, {"proposal": "laplace", "samples": 0, "newton_steps": 3})
+    asked = requests.decodings(experiment, {"proposal": "laplace", "samples": 0, "newton_steps": 3})
     assert 0.9 * asked < (sum(passes) + forward_mode) / len(images) <= 1.05 * asked
 
 
 def test_training_has_room_for_the_weights_it_keeps():
     # 20 epochs x 10 models x 1,318,912 weights x 4 bytes: the file alone.
-    assert job_requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=1) > 2 * 20 * 10 * 1_318_912 * 4 / 1e6
+    assert requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=1) > 2 * 20 * 10 * 1_318_912 * 4 / 1e6
 
 
 def test_a_data_set_not_made_yet_is_told_from_a_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
-        job_requests.shape_of_images(tmp_path / "none.h5")
+        requests.shape_of_images(tmp_path / "none.h5")
     (tmp_path / "damaged.h5").write_bytes(b"\x89HDF\r\n")
-    assert job_requests.shape_of_images(tmp_path / "damaged.h5") == (0, 0)
+    assert requests.shape_of_images(tmp_path / "damaged.h5") == (0, 0)
     with h5py.File(tmp_path / "whole.h5", "w") as file:
         file.create_dataset("images", (7, 64), "u1")
-    assert job_requests.shape_of_images(tmp_path / "whole.h5") == (7, 64)
+    assert requests.shape_of_images(tmp_path / "whole.h5") == (7, 64)
 
 
 def test_the_profile_asks_for_gpus_in_the_rules_that_compute_on_one_and_no_other():

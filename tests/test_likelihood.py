@@ -8,9 +8,9 @@ import torch
 from scipy.stats import genpareto
 
 from engram.errors import UserError
-from engram.importance import generalized_pareto_shape, pareto_k, summarize
-from engram.likelihood import SAMPLES_CHUNK, estimate, estimate_to_precision
-from engram.observations import draw, log_pixel_volume
+from engram.likelihood.estimation import SAMPLES_CHUNK, estimate, estimate_to_precision
+from engram.likelihood.importance import generalized_pareto_shape, pareto_k, summarize
+from engram.models.observations import draw, log_pixel_volume
 from latent_models import (
     GaussianVAE,
     LinearVAE,
@@ -167,7 +167,7 @@ def test_an_image_gets_the_same_value_in_any_chunk_or_subset_when_its_noise_is_n
     rows = torch.tensor([31, 4, 17])
     part = estimate(model, x[rows], noise=noise[rows])
     for chunk in ("SAMPLES_CHUNK", "JACOBIAN_CHUNK"):
-        monkeypatch.setattr(f"engram.likelihood.{chunk}", 3 * 2 * 196)
+        monkeypatch.setattr(f"engram.likelihood.estimation.{chunk}", 3 * 2 * 196)
     chunked = estimate(model, x, noise=noise)
     for name in ("log_px", "elbo", "standard_error", "effective_samples"):
         torch.testing.assert_close(getattr(part, name), getattr(whole, name)[rows], rtol=1e-3, atol=1e-3)

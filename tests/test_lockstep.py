@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import graph_stand_in
-from engram.lockstep import Pack
 from engram.models import build
+from engram.training.lockstep import Pack
 
 CPU, LATENT_DIM = torch.device("cpu"), 3
 KINDS = {

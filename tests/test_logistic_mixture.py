@@ -8,7 +8,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import logistic
 
-from engram import logistic_mixture
+from engram.models.pixels import logistic_mixture
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 255
 

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from engram.artifacts import read, write
+from engram.designs.membership import design, models_of, repeat_name
 from engram.errors import UserError
-from engram.membership import design, models_of, repeat_name
+from engram.files.artifacts import read, write
 
 ALONE = -1
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engram import mode_collapse
-from engram.mode_collapse import class_shares, coverage, coverage_range, share
+from engram.analyses import mode_collapse
+from engram.analyses.mode_collapse import class_shares, coverage, coverage_range, share
 from synthetic import Sampler, experiment
 
 

@@ -6,9 +6,9 @@ import torch
 import xarray as xr
 from scipy.spatial.distance import cdist
 
-from engram import neighbors
+from engram.analyses import neighbors
+from engram.analyses.neighbors import distance_ratio, halve, memory, nearest, require_memory
 from engram.errors import UserError
-from engram.neighbors import distance_ratio, halve, memory, nearest, require_memory
 from synthetic import experiment
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from engram import artifacts, provenance, score_stage
-from engram.artifacts import variable
-from engram.membership import design, repeat_name
+from engram.designs.membership import design, repeat_name
+from engram.files import artifacts, provenance
+from engram.files.artifacts import variable
+from engram.scores import stage
 
 FOLDS, REPEATS, SEEN, TEST = 5, 4, 600, 50
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "null_experiment.py"
@@ -40,7 +41,7 @@ def experiment(folder, rng, gain=0.0):
                 variables[axis] = variable(("model",), getattr(membership, axis)[mine], "1", axis)
             artifacts.write(path, "likelihood", variables, {})
         stored = artifacts.read(folder / "membership.h5", "membership")
-        variables, found, _ = score_stage.compute(list(map(str, paths)), stored, statistic, [40], 10_000, 42)
+        variables, found, _ = stage.compute(list(map(str, paths)), stored, statistic, [40], 10_000, 42)
         attributes = provenance.attributes("null", 42, {}) | found
         artifacts.write(folder / "scores" / f"{name}.h5", "scores", variables, attributes)
     return folder

@@ -8,7 +8,7 @@ import torch
 from scipy import integrate, special
 
 from engram.errors import UserError
-from engram.observations import LOGIT_MARGIN, draw, log_pixel_volume, to_pixels
+from engram.models.observations import LOGIT_MARGIN, draw, log_pixel_volume, to_pixels
 
 
 def test_black_is_never_drawn_and_white_always():

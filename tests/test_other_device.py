@@ -9,10 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engram import evaluation, randomness, training
-from engram.lockstep import Pack
+from engram import randomness
+from engram.likelihood import stage
 from engram.models import build
-from engram.training import Plan, Training
+from engram.training import training
+from engram.training.lockstep import Pack
+from engram.training.training import Plan, Training
 
 OTHER, LATENT_DIM = torch.device("meta"), 4
 KINDS = {
@@ -51,7 +53,7 @@ def kind(request):
 @pytest.fixture(autouse=True)
 def _streams_of_the_other_device(monkeypatch):
     """torch has no generator of random numbers on "meta", and takes the CPU's."""
-    for module in (evaluation, training):
+    for module in (stage, training):
         monkeypatch.setattr(module, "torch_generator", lambda device, *name: randomness.torch_generator("cpu", *name))
 
 
@@ -120,13 +122,13 @@ def test_an_estimate_stays_on_the_device(kind, proposal, observation, monkeypatc
         found.append(estimate(*arguments, **settings))
         raise Kept
 
-    estimate = evaluation.estimate
-    monkeypatch.setattr(evaluation, "estimate", keep)
+    estimate = stage.estimate
+    monkeypatch.setattr(stage, "estimate", keep)
     estimator = {"proposal": proposal, "samples": 32, "observation": observation}
     images = np.zeros((6, int(np.prod(shape))), dtype=np.uint8)
     with OneDevice(), pytest.raises(Kept):
         networks = [build(image_shape=shape, **model).eval()]
-        evaluation.evaluate(networks, [("e", 0, 0, 1)], images, shape, estimator, (42, "toy"), OTHER)
+        stage.evaluate(networks, [("e", 0, 0, 1)], images, shape, estimator, (42, "toy"), OTHER)
     assert all(value.device == OTHER and len(value) == 6 for value in vars(found[0]).values())
 
 

@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from engram import artifacts
-from engram.artifacts import variable
 from engram.figures import johnson_su, paper_quantiles, published_null
 from engram.figures.paper_losses import paper_losses
 from engram.figures.paper_score_histogram import paper_score_histogram
-from engram.intervals import Interval
+from engram.files import artifacts
+from engram.files.artifacts import variable
+from engram.scores.intervals import Interval
 
 
 def full_model(train: np.ndarray, test: np.ndarray) -> xr.Dataset:

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import chisquare, false_discovery_control
 
 import oracles
-from engram.membership import design
-from engram.permutation import all_labels, null_scores, null_standard_deviation, permutation_test, random_labels
-from engram.scores import memorization_scores
+from engram.designs.membership import design
+from engram.scores.permutation import all_labels, null_scores, null_standard_deviation, permutation_test, random_labels
+from engram.scores.statistics import memorization_scores
 
 
 def k_fold(n, folds=10, repeats=5, seed=42, group=None, **settings):

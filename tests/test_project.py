@@ -44,7 +44,7 @@ def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
 
 
 def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config():
-    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load((REPOSITORY / "workflow/engram/schemas/config.schema.yaml").read_text())
     text = (REPOSITORY / "config.yaml").read_text()
     kinds = schema["$defs"]
     keys = {*schema["properties"], *kinds["estimator_settings"]["properties"]}

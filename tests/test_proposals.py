@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from engram.laplace import curvature, find_mode, fit_normal, laplace_proposal, log_joint
-from engram.proposals import Proposal, encoder_proposal
+from engram.likelihood.laplace import curvature, find_mode, fit_normal, laplace_proposal, log_joint
+from engram.likelihood.proposals import Proposal, encoder_proposal
 from latent_models import GaussianVAE, LinearVAE, conv_vae, drawn_from, small_digits, trained_on_digits, without_relu
 
 

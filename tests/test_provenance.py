@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import engram
-from engram import provenance
+from engram.files import provenance
 
 SCRIPTS = Path(engram.__file__).parents[1] / "scripts"
 

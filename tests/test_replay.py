@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import graph_stand_in
-from engram.replay import PLAIN_STEPS, ReplayedStep
+from engram.training.replay import PLAIN_STEPS, ReplayedStep
 
 
 @pytest.fixture(autouse=True)

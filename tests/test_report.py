@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from engram import artifacts, inputs, report
-from engram.bits import densities
-from engram.claims import CLAIMS
 from engram.errors import UserError
-from engram.reproduction import COLUMNS
+from engram.files import artifacts, inputs
+from engram.paper.claims import CLAIMS
+from engram.paper.reproduction import COLUMNS
+from engram.report import page as report
+from engram.scores.bits import densities
 from synthetic import TOP, analysed
 
 SETTINGS = {
@@ -103,7 +104,7 @@ def test_the_encoder_part_is_shown_after_the_comparison_where_an_experiment_has_
 
 def test_every_figure_has_a_caption():
     for name in report.TITLES:
-        caption = (report.TEMPLATES / f"{name}.rst").read_text()
+        caption = (report.CAPTIONS / f"{name}.rst").read_text()
         assert caption.isascii()
         assert caption.count(".") >= 2
 

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
-from engram import artifacts, published, reproduction, reproduction_page
-from engram.artifacts import variable
-from engram.bits import bits_per_dimension, dimensions
-from engram.intervals import Interval, mean
-from engram.provenance import attributes
-from engram.quantities import QUANTITIES, Scored, estimate, jackknife
-from engram.reproduction import DIFFERS, OPEN, REPRODUCED, verdict
+from engram.files import artifacts
+from engram.files.artifacts import variable
+from engram.files.provenance import attributes
+from engram.paper import published, reproduction
+from engram.paper.reproduction import DIFFERS, OPEN, REPRODUCED, verdict
+from engram.report import reproduction as reproduction_page
+from engram.scores.bits import bits_per_dimension, dimensions
+from engram.scores.intervals import Interval, mean
+from engram.scores.quantities import QUANTITIES, Scored, estimate, jackknife
 from synthetic import analysed
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())

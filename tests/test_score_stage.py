@@ -8,12 +8,13 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
-from engram import artifacts, inputs, provenance, score_stage
-from engram.artifacts import variable
+from engram.designs.membership import design, repeat_name
 from engram.errors import UserError
-from engram.membership import design, repeat_name
-from engram.permutation import permutation_test
-from engram.scores import STATISTICS, memorization_scores
+from engram.files import artifacts, inputs, provenance
+from engram.files.artifacts import variable
+from engram.scores import stage
+from engram.scores.permutation import permutation_test
+from engram.scores.statistics import STATISTICS, memorization_scores
 
 TRAIN, TEST, FOLDS, REPEATS = 60, 15, 5, 4
 EPOCHS = [20, 40, 100]
@@ -45,7 +46,7 @@ def experiment(tmp_path, rng):
 def compute(experiment, statistic="mean_log", paths=None):
     _, _, all_paths, folder = experiment
     membership = artifacts.read(folder / "membership.h5", "membership")
-    return score_stage.compute(paths or all_paths, membership, statistic, EPOCHS, 10_000, 42)
+    return stage.compute(paths or all_paths, membership, statistic, EPOCHS, 10_000, 42)
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
@@ -87,7 +88,7 @@ def test_the_artifact_has_its_names_dimensions_and_units_and_the_table_its_colum
         assert all(file[name].dims[0].keys() for name in file if file[name].ndim and not file[name].is_scale)
     with xr.open_dataset(folder / "scores.h5", engine="h5netcdf") as dataset:
         np.testing.assert_allclose(dataset.score_log_mean_exp, dataset.log_p_in - dataset.log_p_out, atol=1e-9)
-    score_stage.table(variables).to_csv(folder / "scores.csv", index=False)
+    stage.table(variables).to_csv(folder / "scores.csv", index=False)
     with open(folder / "scores.csv") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:4] == ["index", "split", "label", "score"] and len(rows) == TRAIN
@@ -103,7 +104,7 @@ def test_quantiles_of_images_that_no_model_saw_are_those_of_noise(tmp_path, rng)
     variables |= {name: variable(("model",), getattr(membership, name), "1", name) for name in ("repeat", "fold")}
     artifacts.write(tmp_path / "epoch-1.h5", "likelihood", variables, {})
     stored = artifacts.read(tmp_path / "membership.h5", "membership")
-    found, *_ = score_stage.compute([str(tmp_path / "epoch-1.h5")], stored, "mean_log", [1], 100, 42)
+    found, *_ = stage.compute([str(tmp_path / "epoch-1.h5")], stored, "mean_log", [1], 100, 42)
     # Means of 8 and of 2 normal values, whatever the training images got.
     expected = norm.ppf(found["quantile"][1]) * 3 * (1 / 8 + 1 / 2) ** 0.5
     np.testing.assert_allclose(found["unseen_quantiles"][1], expected, atol=0.15, rtol=0.05)
@@ -128,7 +129,7 @@ def test_without_test_images_there_are_no_unseen_quantiles(tmp_path):
     membership = design({"design": "k_fold", "folds": 5, "repeats": 2}, np.zeros(50), np.full(50, -1), 42, "none")
     zeros = np.zeros(50, dtype=int)
     artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(zeros, zeros), {})
-    comparison = score_stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
+    comparison = stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
     assert len(comparison.images) == 50 and not len(comparison.unseen)
 
 
@@ -142,7 +143,7 @@ def test_null_experiments_score_only_what_was_set_aside(tmp_path, rng):
     split = np.zeros(200, dtype=int)
     membership = design({"design": "null", "folds": 5, "repeats": 4}, split, np.full(200, -1), 42, "null")
     artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, split), {})
-    comparison = score_stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
+    comparison = stage.Comparison.of(artifacts.read(tmp_path / "membership.h5", "membership"))
     assert len(comparison.images) == 100 and not len(comparison.unseen)
     assert not membership.in_training[:, comparison.images].any()
     assert (comparison.is_in == membership.counted_as_in[:, comparison.images]).all()

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import logsumexp
 
 import oracles
+from engram.designs.membership import design
 from engram.errors import UserError
-from engram.membership import design
-from engram.scores import STATISTICS, log_mean_exp, memorization_scores
+from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
 
 
 def k_fold(n, folds=10, repeats=10, name="k_fold"):

@@ -62,7 +62,7 @@ def small(folder):
     workspace.create(folder)
     workspace.change(folder, "experiments", "tiny", "training", epochs=60)
     workspace.change(folder, "experiments", "tiny", scored_epochs=[60], estimators=["corrected"])
-    edit(folder / "workflow/engram/training.py", "SAVE_EVERY = 30", "SAVE_EVERY = 0.2")
+    edit(folder / "workflow/engram/training/training.py", "SAVE_EVERY = 30", "SAVE_EVERY = 0.2")
     for rule in ("train", "likelihood", "scores"):
         script = folder / f"workflow/scripts/{rule}.py"
         script.write_text(

@@ -83,8 +83,8 @@ def small(folder):
     workspace.create(folder)
     workspace.change(folder, "experiments", "tiny", "training", epochs=EPOCHS)
     workspace.change(folder, "experiments", "tiny", scored_epochs=[EPOCHS])
-    edit(folder / "workflow/engram/training.py", "import time\n", "import os\nimport time\n")
-    edit(folder / "workflow/engram/training.py", "        self.block += 1\n", SLOWED)
+    edit(folder / "workflow/engram/training/training.py", "import time\n", "import os\nimport time\n")
+    edit(folder / "workflow/engram/training/training.py", "        self.block += 1\n", SLOWED)
     profile = folder / "profiles/slurm/profile.yaml"
     edit(profile, "slurm_account: CHANGE_ME", "slurm_account: team")
     edit(profile, "    gpu: 1\n", "    gpu: 0\n")

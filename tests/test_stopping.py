@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from engram import training
 from engram.errors import UserError
-from engram.stopping import Stop, stop_in_time
-from engram.training import Training
-from engram.training_state import StateFolder
+from engram.runtime.stopping import Stop, stop_in_time
+from engram.training import training
+from engram.training.state import StateFolder
+from engram.training.training import Training
 from test_training import images as images  # a fixture
 from test_training import plan, run, weights
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from engram import trained, training
 from engram.errors import UserError
-from engram.training import Plan, Training
-from engram.training_state import StateFolder, fingerprint
+from engram.training import trained, training
+from engram.training.state import StateFolder, fingerprint
+from engram.training.training import Plan, Training
 
 SHAPE = (1, 6, 6)
 MODEL = {"name": "bernoulli_mlp_vae", "latent_dim": 2, "hidden": (16, 8)}
@@ -127,7 +127,7 @@ def test_fingerprints_tell_settings_and_data_apart():
 def test_a_second_training_of_the_same_models_says_who_holds_them_and_stops(tmp_path):
     with StateFolder(tmp_path, "f").locked():
         other = (
-            f"from engram.training_state import StateFolder\nwith StateFolder({str(tmp_path)!r}, 'f').locked(): pass"
+            f"from engram.training.state import StateFolder\nwith StateFolder({str(tmp_path)!r}, 'f').locked(): pass"
         )
         second = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
     assert second.returncode != 0

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from engram import trained, training
-from engram.likelihood import estimate
-from engram.lockstep import Pack
+from engram.likelihood.estimation import estimate
 from engram.models import build
-from engram.observations import draw
+from engram.models.observations import draw
 from engram.randomness import torch_generator
-from engram.training import Training
+from engram.training import trained, training
+from engram.training.lockstep import Pack
+from engram.training.training import Training
 from test_training import SHAPE, N, plan, run, weights
 from test_training import images as images  # a fixture
 

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm, spearmanr, t
 
 import oracles
-from engram.membership import design
-from engram.scores import STATISTICS, memorization_scores
-from engram.uncertainty import (
+from engram.designs.membership import design
+from engram.scores.statistics import STATISTICS, memorization_scores
+from engram.scores.uncertainty import (
     jackknife_standard_error,
     smallest_detectable_score,
     split_half_reliability,

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engram import artifacts
-from engram.artifacts import variable
-from engram.membership import design, repeat_name
-from engram.permutation import one_held_out_per_repeat
+from engram.designs.membership import design, repeat_name
+from engram.files import artifacts
+from engram.files.artifacts import variable
+from engram.scores.permutation import one_held_out_per_repeat
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 

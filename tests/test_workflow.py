@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import workspace
-from engram.artifacts import read
+from engram.files.artifacts import read
 from faults import processes_in, start, wait_for
 from workspace import planned, snakemake
 
@@ -70,8 +70,8 @@ def test_touched_sources_and_a_copy_elsewhere_rerun_nothing(copy):
 
 
 def test_comments_and_docstrings_rerun_nothing(copy):
-    edit(copy / "workflow/engram/lockstep.py", '"""Stacked models', '"""A pack of models')
-    edit(copy / "workflow/engram/training.py", "SAVE_EVERY = 30", "# why\nSAVE_EVERY = 30")
+    edit(copy / "workflow/engram/training/lockstep.py", '"""Stacked models', '"""A pack of models')
+    edit(copy / "workflow/engram/training/training.py", "SAVE_EVERY = 30", "# why\nSAVE_EVERY = 30")
     assert planned(copy) == {}
 
 
@@ -103,7 +103,7 @@ def test_another_statistic_reruns_only_scores(copy):
 def test_changed_code_reruns_the_stages_that_use_it(copy):
     edit(copy / "workflow/engram/figures/quantiles.py", "0.95", "0.94")
     assert planned(copy) == {"figure_quantiles": 1, "report": 1}
-    edit(copy / "workflow/engram/observations.py", "uniforms * 255", "uniforms * 256")
+    edit(copy / "workflow/engram/models/observations.py", "uniforms * 255", "uniforms * 256")
     assert planned(copy)["train"] == 3 and planned(copy)["likelihood"] == 8
 
 
@@ -260,7 +260,7 @@ def test_a_kill_in_the_middle_of_training_costs_no_bit(finished, tmp_path):
     for folder in folders.values():
         workspace.change(folder, "experiments", "tiny", "training", epochs=400)
         workspace.change(folder, "experiments", "tiny", scored_epochs=[200, 400])
-        edit(folder / "workflow/engram/training.py", "SAVE_EVERY = 30", "SAVE_EVERY = 0.2")
+        edit(folder / "workflow/engram/training/training.py", "SAVE_EVERY = 30", "SAVE_EVERY = 0.2")
     assert snakemake(folders["whole"], target).returncode == 0
     killed = folders["killed"]
     first = start(killed, target)

@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from engram import datasets
 from engram.errors import UserError
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
 # Anchors let a few lines of YAML unfold to billions of values. At most: values in all, levels, and characters of a text.
 MOST_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 4096
 SHORT = reprlib.Repr()  # of values that may be long

@@ -3,8 +3,8 @@
 import time
 
 from engram import datasets
-from engram.jobs import job
-from engram.machine import peak_memory
+from engram.runtime.jobs import job
+from engram.runtime.machine import peak_memory
 
 with job(snakemake.log[0]):
     started = time.monotonic()

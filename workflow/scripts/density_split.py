@@ -1,7 +1,7 @@
 """Rule density_split: how memorization is spread over log p."""
 
-from engram import density_split
-from engram.jobs import job
+from engram.analyses import density_split
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     density_split.analyse(

@@ -1,7 +1,7 @@
 """Rule encoder_part: the part of the score that is the encoder's generalization gap."""
 
-from engram import encoder_part
-from engram.jobs import job
+from engram.analyses import encoder_part
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     encoder, laplace = snakemake.params.encoder_estimator, snakemake.params.laplace_estimator

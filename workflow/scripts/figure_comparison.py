@@ -1,9 +1,9 @@
 """Rule figure_comparison: the estimators side by side."""
 
-from engram import inputs
 from engram.figures import style
 from engram.figures.comparison import comparison
-from engram.jobs import job
+from engram.files import inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     scores = inputs.scores(dict(zip(snakemake.params.estimators, snakemake.input.scores, strict=True)))

@@ -1,9 +1,9 @@
 """Rule figure_density_split: log p of highly memorized and regular images."""
 
-from engram import artifacts, inputs
 from engram.figures import style
 from engram.figures.density_split import density_split
-from engram.jobs import job
+from engram.files import artifacts, inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     found = artifacts.read(snakemake.input.density_split, "density_split")

@@ -1,9 +1,9 @@
 """Rule figure_encoder_part: the encoder's part of the score."""
 
-from engram import artifacts
 from engram.figures import style
 from engram.figures.encoder_part import encoder_part
-from engram.jobs import job
+from engram.files import artifacts
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     found = artifacts.read(snakemake.input.encoder_part, "encoder_part")

@@ -1,9 +1,9 @@
 """Rule figure_error_by_repeats: how the error of a score falls with the number of repeats."""
 
-from engram import inputs
 from engram.figures import style
 from engram.figures.error_by_repeats import error_by_repeats
-from engram.jobs import job
+from engram.files import inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     scores = inputs.scores(dict(zip(snakemake.params.estimators, snakemake.input.scores, strict=True)))

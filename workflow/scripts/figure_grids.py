@@ -1,9 +1,9 @@
 """Rule figure_grids: images of lowest, median and highest score."""
 
-from engram import artifacts, inputs
 from engram.figures import style
 from engram.figures.grids import grids
-from engram.jobs import job
+from engram.files import artifacts, inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     scores = inputs.scores(dict(zip(snakemake.params.estimators, snakemake.input.scores, strict=True)))

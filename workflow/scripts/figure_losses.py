@@ -1,9 +1,9 @@
 """Rule figure_losses: losses and generalization gap against epoch."""
 
-from engram import artifacts
 from engram.figures import style
 from engram.figures.losses import losses
-from engram.jobs import job
+from engram.files import artifacts
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     wanted = ["loss_train", "loss_held_out"]

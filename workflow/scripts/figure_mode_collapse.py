@@ -1,9 +1,9 @@
 """Rule figure_mode_collapse: where samples crowd, against score."""
 
-from engram import artifacts, inputs
 from engram.figures import style
 from engram.figures.mode_collapse import mode_collapse
-from engram.jobs import job
+from engram.files import artifacts, inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     found = artifacts.read(snakemake.input.mode_collapse, "mode_collapse")

@@ -1,9 +1,9 @@
 """Rule figure_neighbors: nearest-neighbour ratio against score."""
 
-from engram import artifacts, inputs
 from engram.figures import style
 from engram.figures.neighbors import neighbors
-from engram.jobs import job
+from engram.files import artifacts, inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     found = artifacts.read(snakemake.input.neighbors, "neighbors")

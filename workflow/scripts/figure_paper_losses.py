@@ -1,9 +1,9 @@
 """Rule figure_paper_losses: losses of the full models at both learning rates."""
 
-from engram import artifacts
 from engram.figures import style
 from engram.figures.paper_losses import paper_losses
-from engram.jobs import job
+from engram.files import artifacts
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     wanted = ["loss_train", "loss_held_out"]

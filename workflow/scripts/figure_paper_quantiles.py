@@ -2,7 +2,7 @@
 
 from engram.figures import style
 from engram.figures.paper_quantiles import paper_quantiles, with_intervals
-from engram.jobs import job
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     experiments = dict(zip(snakemake.params.rates, snakemake.params.experiments, strict=True))

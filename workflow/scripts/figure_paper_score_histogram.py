@@ -1,9 +1,9 @@
 """Rule figure_paper_score_histogram: distributions of the score at both learning rates."""
 
-from engram import inputs
 from engram.figures import style
 from engram.figures.paper_score_histogram import paper_score_histogram
-from engram.jobs import job
+from engram.files import inputs
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     params = snakemake.params

@@ -2,12 +2,13 @@
 
 import time
 
-from engram import artifacts, provenance, trained
-from engram.artifacts import variable
-from engram.device import claimed_device, describe
-from engram.evaluation import evaluate
-from engram.jobs import job
-from engram.machine import peak_memory
+from engram.files import artifacts, provenance
+from engram.files.artifacts import variable
+from engram.likelihood.stage import evaluate
+from engram.runtime.device import claimed_device, describe
+from engram.runtime.jobs import job
+from engram.runtime.machine import peak_memory
+from engram.training import trained
 
 MEANING = {
     "log_px": ("nats", "importance-sampled log p(x), pixel space"),

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from engram import artifacts, provenance
-from engram.jobs import job
-from engram.membership import design
+from engram.designs.membership import design
+from engram.files import artifacts, provenance
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     started = time.monotonic()

@@ -2,8 +2,8 @@
 
 import torch
 
-from engram import mode_collapse
-from engram.jobs import job
+from engram.analyses import mode_collapse
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)

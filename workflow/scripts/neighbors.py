@@ -2,8 +2,8 @@
 
 import torch
 
-from engram import neighbors
-from engram.jobs import job
+from engram.analyses import neighbors
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)

@@ -1,7 +1,7 @@
 """Rules report and reproduction_report: everything found in some experiments, as one self-contained page."""
 
-from engram import report
-from engram.jobs import job
+from engram.report import page
+from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
-    report.write(snakemake.output[0], snakemake.params.experiments, snakemake.params.reproduction)
+    page.write(snakemake.output[0], snakemake.params.experiments, snakemake.params.reproduction)

@@ -2,9 +2,10 @@
 
 import time
 
-from engram import artifacts, provenance, score_stage, whole
-from engram.jobs import job
-from engram.machine import peak_memory
+from engram.files import artifacts, atomic, provenance
+from engram.runtime.jobs import job
+from engram.runtime.machine import peak_memory
+from engram.scores import stage
 
 with job(snakemake.log[0]) as log:
     started = time.monotonic()
@@ -15,7 +16,7 @@ with job(snakemake.log[0]) as log:
         "scored_epochs": list(params.scored_epochs),
         "permutations": params.permutations,
     }
-    variables, found, warning = score_stage.compute(
+    variables, found, warning = stage.compute(
         snakemake.input.likelihoods, membership, seed=params.seed, threads=snakemake.threads, **settings
     )
     if warning:
@@ -31,4 +32,4 @@ with job(snakemake.log[0]) as log:
         **found,
     )
     artifacts.write(snakemake.output.h5, "scores", variables, attributes)
-    whole.write(snakemake.output.csv, score_stage.table(variables).to_csv(index=False).encode())
+    atomic.write(snakemake.output.csv, stage.table(variables).to_csv(index=False).encode())

@@ -3,13 +3,15 @@
 import numpy as np
 import torch
 
-from engram import artifacts, membership, provenance, trained
-from engram.device import claimed_device, describe
-from engram.jobs import job
-from engram.machine import peak_memory
-from engram.stopping import stop_in_time
-from engram.training import Plan, Training
-from engram.training_state import StateFolder, fingerprint
+from engram.designs import membership
+from engram.files import artifacts, provenance
+from engram.runtime.device import claimed_device, describe
+from engram.runtime.jobs import job
+from engram.runtime.machine import peak_memory
+from engram.runtime.stopping import stop_in_time
+from engram.training import trained
+from engram.training.state import StateFolder, fingerprint
+from engram.training.training import Plan, Training
 
 with job(snakemake.log[0]):
     params, repeat = snakemake.params, snakemake.wildcards.repeat

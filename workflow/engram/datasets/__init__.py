@@ -83,8 +83,8 @@ def _built_in(name: str, mirror: Path | None, download_dir: Path) -> "ImageSet":
 
 def write(path: str | Path, name: str, definition: dict[str, Any] | None, image_set: "ImageSet", **more: Any) -> None:
     """Store `image_set` as the dataset artifact; `more` are further attributes, such as wall_seconds."""
-    from engram import artifacts, provenance
-    from engram.artifacts import variable
+    from engram.files import artifacts, provenance
+    from engram.files.artifacts import variable
 
     sample = ("sample",)
     variables = {

@@ -10,7 +10,7 @@ from engram.datasets import mirror
 from engram.datasets.download import fetch
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
 from engram.errors import UserError
-from engram.jobs import Progress
+from engram.runtime.jobs import Progress
 
 PARTITION, FOLDER, ARCHIVE = "list_eval_partition.txt", "img_align_celeba", "img_align_celeba.zip"
 SIZE = (178, 218)  # width and height as published

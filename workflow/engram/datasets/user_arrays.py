@@ -10,7 +10,7 @@ import numpy as np
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
 from engram.datasets.sampling import split_by_fraction
 from engram.errors import UserError, first_line
-from engram.foreign import require_plain_arrays, require_room
+from engram.files.untrusted import require_plain_arrays, require_room
 from engram.randomness import Name
 
 ARRAYS = ("images", "labels", "split")

@@ -10,8 +10,8 @@ from PIL import Image
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
 from engram.datasets.sampling import split_by_fraction
 from engram.errors import UserError
-from engram.jobs import Progress
 from engram.randomness import Name
+from engram.runtime.jobs import Progress
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # PIL's modes that grey or RGB bytes can hold without loss

@@ -5,11 +5,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram import intervals
 from engram.figures.score_histogram import RULER_LABEL, common_edges, quantile_rulers
 from engram.figures.style import density, estimator_colours, figure, spread_out, styled
-from engram.inputs import last
-from engram.summary import summarize
+from engram.files.inputs import last
+from engram.scores import intervals
+from engram.scores.summary import summarize
 
 
 @styled

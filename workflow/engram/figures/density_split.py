@@ -5,9 +5,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram import density_split as split
+from engram.analyses import density_split as split
 from engram.figures.style import COLOUR, figure, show_image, styled
-from engram.inputs import images, last
+from engram.files.inputs import images, last
+from engram.scores.quantities import HIGH_QUANTILE
 
 EXAMPLES = 8
 
@@ -55,7 +56,7 @@ def _shares(axes: Axes, here: xr.Dataset, edge: np.ndarray) -> None:
     errors = np.abs(np.stack([here["share_high_low"].values, here["share_high_high"].values]) - share)
     axes.bar(middle, share, np.diff(edge), color=COLOUR["high"], alpha=0.6)
     axes.errorbar(middle, share, errors, fmt="none", ecolor="0.3", elinewidth=0.8)
-    axes.axhline(1 - split.HIGH_QUANTILE, color="black", linewidth=0.7, linestyle=":")
+    axes.axhline(1 - HIGH_QUANTILE, color="black", linewidth=0.7, linestyle=":")
     axes.set_ylim(0, 1)
 
 

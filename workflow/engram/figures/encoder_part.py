@@ -5,9 +5,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram.encoder_part import read_interval
+from engram.analyses.encoder_part import read_interval
 from engram.figures.style import COLOUR, density, figure, styled
-from engram.inputs import last
+from engram.files.inputs import last
 
 BINS = 40
 SIDES = {"shortfall_in": ("U", "train"), "shortfall_out": ("V", "held_out")}

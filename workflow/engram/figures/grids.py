@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from engram.figures.style import CAPTION_HEIGHT, class_name, estimator_colours, figure, show_images, styled
-from engram.inputs import images, last
+from engram.files.inputs import images, last
 
 COLUMNS = 15
 

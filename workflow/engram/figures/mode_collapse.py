@@ -5,10 +5,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram import intervals
+from engram.analyses.mode_collapse import coverage
 from engram.figures.style import COLOUR, class_name, estimator_colours, figure, show_images, spread_out, styled
-from engram.inputs import images, last
-from engram.mode_collapse import coverage
+from engram.files.inputs import images, last
+from engram.scores import intervals
 
 CROWDED = 15
 

@@ -7,12 +7,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram import intervals
-from engram.bins import round_edges
-from engram.density_split import highly_memorized
+from engram.analyses.bins import round_edges
 from engram.figures import johnson_su
 from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
-from engram.inputs import last
+from engram.files.inputs import last
+from engram.scores import intervals
+from engram.scores.quantities import highly_memorized
 
 MOST_BINS = 30  # of M; on the paper's MNIST they are 2 nats wide, as there
 FEWEST = 3  # images in a bin whose mean is drawn

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from engram import artifacts
 from engram.figures.style import RATE_COLOURS, figure, styled
-from engram.intervals import Interval
-from engram.quantities import QUANTITIES, estimate
-from engram.score_stage import Comparison, epoch_of, read_log_px
+from engram.files import artifacts
+from engram.scores.intervals import Interval
+from engram.scores.quantities import QUANTITIES, estimate
+from engram.scores.stage import Comparison, epoch_of, read_log_px
 
 LINES = {"0.95 quantile of M": "-", "0.999 quantile of M": (0, (3, 1))}
 WIDER = 1.07  # the paper's axis reaches to 107 of 100 epochs

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from engram.figures import johnson_su
 from engram.figures.style import RATE_COLOURS, density, figure, styled
-from engram.inputs import last
+from engram.files.inputs import last
 
 EDGES = np.linspace(-15, 35, 101)  # nats: the paper's bins, beyond which it draws nothing
 LEVEL = 0.95

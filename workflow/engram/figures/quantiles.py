@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from engram.figures.style import estimator_colours, figure, styled
-from engram.inputs import null_quantile
+from engram.files.inputs import null_quantile
 
 LEVELS = {0.5: "Median", 0.95: "0.95 quantile", 0.999: "0.999 quantile"}
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from engram.figures import johnson_su
 from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
-from engram.inputs import last, null_quantile
+from engram.files.inputs import last, null_quantile
 
 LEVELS = (0.5, 0.95, 0.999)
 RULER_LABEL = "memorization score M (nats). Below: dot, bar and arrow are the median, 0.95 and 0.999 quantiles"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from engram import whole
+from engram.files import atomic
 
 COLOUR = {
     "published": "#E69F00",
@@ -63,7 +63,7 @@ def save(drawn: Figure, pdf: str | Path, png: str | Path) -> None:
         for path, metadata in ((pdf, {"CreationDate": None}), (png, {"Software": None})):
             content = io.BytesIO()
             drawn.savefig(content, format=Path(path).suffix[1:], dpi=200, metadata=metadata)
-            whole.write(path, content.getvalue())
+            atomic.write(path, content.getvalue())
 
 
 def density(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str | None = None) -> None:

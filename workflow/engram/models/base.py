@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class LatentVariableModel(nn.Module, ABC):
     """A variational autoencoder: z ~ N(0, I), x ~ p(x | decode(z)), with an encoder q(z | x) = N(mean, diag exp(log_variance)).
 
-    Subclasses set `observation` ("binary", "logit" or "pixels": how x is drawn from an image, see engram.observations), and
+    Subclasses set `observation` ("binary", "logit" or "pixels": how x is drawn from an image, see engram.models.observations), and
     implement the abstract methods. `information` is needed only for the Laplace proposal.
     """
 

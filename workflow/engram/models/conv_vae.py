@@ -5,9 +5,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from engram import bernoulli
 from engram.errors import UserError
 from engram.models.base import LatentVariableModel
+from engram.models.pixels import bernoulli
 
 LEAST_SIDE, DIVISOR = 32, 16  # four layers halve the image; at side 16 batch norm would see one value of an image
 

@@ -6,9 +6,9 @@ Mean images are the decoded means brought back to [0, 1], as the paper showed an
 import torch
 from torch import Tensor, nn
 
-from engram import gaussian
 from engram.models.conv_vae import ConvVAE
-from engram.observations import to_pixels
+from engram.models.observations import to_pixels
+from engram.models.pixels import gaussian
 
 LEAST_LOG_VARIANCE = -7.0
 INITIAL_LOG_VARIANCE = -2.0

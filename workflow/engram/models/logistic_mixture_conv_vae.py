@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from engram import logistic_mixture
 from engram.models.conv_vae import ConvVAE
+from engram.models.pixels import logistic_mixture
 
 
 class LogisticMixtureConvVAE(ConvVAE):
-    """The parameters of p(x | z), (..., n, outputs, height, width), are those of engram.logistic_mixture.
+    """The parameters of p(x | z), (..., n, outputs, height, width), are those of engram.models.pixels.logistic_mixture.
 
     It has no Fisher information in closed form, so that engram.likelihood keeps the encoder's proposal.
     """

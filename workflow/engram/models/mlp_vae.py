@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from engram import bernoulli
 from engram.models.base import LatentVariableModel
+from engram.models.pixels import bernoulli
 
 
 class BernoulliMLPVAE(LatentVariableModel):

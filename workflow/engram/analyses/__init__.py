@@ -1,0 +1,1 @@
+"""What other tests see: one question a module."""

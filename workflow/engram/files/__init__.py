@@ -1,0 +1,1 @@
+"""What is written and read: HDF5 artifacts, and files whole or absent."""

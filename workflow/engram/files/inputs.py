@@ -1,0 +1,55 @@
+"""What analyses and figures read: scores by estimator and the images they speak of."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from engram.errors import UserError
+from engram.files import artifacts
+
+TEST = 1  # value of the variable `split`
+AT_ONCE = 4096  # images, so that memory stays bounded
+
+
+def scores(paths: Mapping[str, str | Path]) -> dict[str, xr.Dataset]:
+    """Score artifacts by estimator, in the order given."""
+    return {estimator: artifacts.read(path, "scores") for estimator, path in paths.items()}
+
+
+def last(scores: xr.Dataset, name: str = "score") -> np.ndarray:
+    """A variable of the scores at the last scored epoch, (n,)."""
+    return scores[name].isel(epoch=-1).values
+
+
+def in_parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Slices of at most 4096 rows."""
+    for start in range(0, len(rows), AT_ONCE):
+        yield rows[start : start + AT_ONCE]
+
+
+def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
+    """Images of the data set by index, as float32 in [0, 1]: (n, channels, height, width)."""
+    rows = dataset["images"].values[sample]
+    return rows.reshape(-1, *np.atleast_1d(dataset.attrs["image_shape"])).astype(np.float32) / 255
+
+
+def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
+    """Indices of the test images. Raises UserError if there are none."""
+    test = np.flatnonzero(dataset["split"].values == TEST)
+    if not len(test):
+        raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
+    return test
+
+
+def null_quantile(scores: xr.Dataset, level: float, which: str = "null") -> float | None:
+    """Quantile of the score without memorization, nats, or None if the artifact does not hold this one or it is undefined.
+
+    `which`: "null", from relabelled models, or "unseen", of images that no model saw.
+    """
+    quantiles = f"{which}_quantiles"
+    if quantiles not in scores or not np.isclose(scores["quantile"], level).any():
+        return None
+    found = float(scores[quantiles].values[np.isclose(scores["quantile"], level)][0])
+    return found if np.isfinite(found) else None

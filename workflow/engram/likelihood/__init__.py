@@ -1,0 +1,1 @@
+"""log p of images under trained models."""

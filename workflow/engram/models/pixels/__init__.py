@@ -1,0 +1,1 @@
+"""Distributions of pixels given what a decoder says of them."""

@@ -1,0 +1,17 @@
+"""Mean images drawn from a trained model, as the paper compared them with training images."""
+
+from collections.abc import Iterator
+
+import torch
+
+from engram.files.inputs import AT_ONCE
+from engram.randomness import torch_generator
+
+
+def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> Iterator[torch.Tensor]:
+    """`n` mean images of a model from one named stream, in parts (at most 4096, channels, height, width) in [0, 1]."""
+    generator = torch_generator("cpu", seed, "sample", *names)
+    for start in range(0, n, AT_ONCE):
+        with torch.no_grad():
+            part = model.sample(min(AT_ONCE, n - start), generator=generator)
+        yield part

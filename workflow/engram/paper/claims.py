@@ -1,0 +1,274 @@
+"""The paper's claims C1 to C9, each tested on an experiment's artifacts by a stated rule.
+
+A claim *holds* or *does not hold* where a 95 % interval (or a p-value below 0.01) settles it, and otherwise *cannot be
+told here*. Claims about the score are judged for each estimator; C4 and C5 need experiments at two learning rates.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from engram.files.experiment import Evidence
+from engram.files.inputs import in_parts, last
+from engram.randomness import generator
+from engram.scores import intervals
+from engram.scores.intervals import Interval
+from engram.scores.quantities import HIGH_QUANTILE, highly_memorized
+from engram.scores.summary import FDR, number_memorized
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told here"
+WEAK = 0.2  # a rank correlation that explains 4 % of the variance of ranks
+SMALL_GAP = 0.01  # of the training loss
+SIGNIFICANT = 0.01
+OF_TWO_RATES = ("C4", "C5")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict on a claim, by one estimator ("" where none is involved), with the numbers behind it as a sentence."""
+
+    claim: str
+    estimator: str
+    verdict: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and the rule by which an experiment decides it."""
+
+    statement: str
+    rule: str
+
+
+CLAIMS = {
+    "C1": Claim(
+        "Highly memorized images need not look odd.",
+        "A proxy for looks: an image is ordinary if it lies nearer to the mean image of its class than the farthest "
+        "5 % of the class. Holds if more than half of the highly memorized images are ordinary. Look at them, too.",
+    ),
+    "C2": Claim(
+        "Most highly memorized images have an ordinary log p.",
+        "Holds if more than half of them have a U between the 0.05 and 0.95 quantiles of all images.",
+    ),
+    "C3": Claim(
+        "Images of low log p are more often highly memorized.",
+        "Holds if the rank correlation of U with being highly memorized is below 0.",
+    ),
+    "C4": Claim(
+        "A learning rate of 1e-3 shows a generalization gap, 1e-4 shows none.",
+        "Holds if held-out loss exceeds training loss by over 1 % at the higher rate and by less at the lower one.",
+    ),
+    "C5": Claim(
+        "A lower learning rate lowers M, but high values remain.",
+        "Holds if the 0.95 quantile of M is lower at the lower rate, and images are memorized at FDR 5 % there.",
+    ),
+    "C6": Claim(
+        "The quantiles of M grow during training and are large before the generalization gap appears.",
+        "Holds if the 0.95 quantile grows from the first to the last scored epoch, and has half of its final value by "
+        "the last scored epoch whose gap is below 1 % of the loss. Without such an epoch this cannot be told.",
+    ),
+    "C7": Claim(
+        "The nearest-neighbour ratio rho does not track M.",
+        "Holds if the rank correlation lies within -0.2 to 0.2 (under 4 % of the variance of ranks); not if outside.",
+    ),
+    "C8": Claim(
+        "The distribution of M differs between classes.",
+        "Kruskal-Wallis test: holds if p < 0.01; does not if p is larger and classes explain under 1 % of the variance "
+        "of ranks.",
+    ),
+    "C9": Claim(
+        "Memorization is not mode collapse: samples do not crowd around the highly memorized images.",
+        "Holds if the rank correlation of M with the share of samples nearest to the image is below 0.2.",
+    ),
+}
+
+
+def test(evidence: Evidence, compared: Sequence[Finding] = ()) -> list[Finding]:
+    """Findings on one experiment, in the order of the claims.
+
+    `compared` are those of `compare`, where this experiment is one of the two; without them C4 and C5 cannot be told.
+    """
+    alone = [
+        Finding(claim, estimator, *judge(evidence, estimator))
+        for claim, judge in _JUDGES.items()
+        if not (compared and claim in OF_TWO_RATES)
+        for estimator in ([""] if claim in OF_TWO_RATES else evidence.scores)
+    ]
+    return sorted([*alone, *compared], key=lambda finding: finding.claim)
+
+
+def compare(higher: Evidence, lower: Evidence) -> list[Finding]:
+    """Findings on C4 and C5 from two experiments that differ only in learning rate: `higher` and `lower`."""
+    return [Finding("C4", "", *_gaps(higher, lower))] + [
+        Finding("C5", estimator, *_lower_scores(higher, lower, estimator))
+        for estimator in higher.scores
+        if estimator in lower.scores
+    ]
+
+
+def _above(found: Interval, limit: float) -> str:
+    return HOLDS if found.low > limit else FAILS if found.high < limit else OPEN
+
+
+def _below(found: Interval, limit: float) -> str:
+    return HOLDS if found.high < limit else FAILS if found.low > limit else OPEN
+
+
+def _ordinary_looks(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    scores = evidence.scores[estimator]
+    labels, high = scores["label"].values, highly_memorized(last(scores))
+    ordinary = np.empty(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = labels == label
+        pixels = evidence.dataset["images"].values[scores["sample"].values[members]]
+        mean = pixels.mean(axis=0)
+        distance = np.concatenate([np.linalg.norm(part - mean, axis=1) for part in in_parts(pixels)])
+        ordinary[members] = distance <= np.quantile(distance, 0.95)
+    found = intervals.share((ordinary & high).sum(), high.sum())
+    return _above(found, 0.5), f"{found.text()} of {high.sum()} highly memorized images are ordinary, 0.95 of all."
+
+
+def _ordinary_density(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    split = evidence.density_split.sel(estimator=estimator)
+    found = intervals.read(split, "share_ordinary")
+    return _above(found, 0.5), f"{found.text()} of the highly memorized images lie where 0.90 of all images lie."
+
+
+def _low_density(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    found = intervals.read(evidence.density_split.sel(estimator=estimator), "spearman")
+    score, log_p_in = (last(evidence.scores[estimator], name) for name in ("score", "log_p_in"))
+    low = log_p_in <= np.quantile(log_p_in, 0.1)
+    share = intervals.share((highly_memorized(score) & low).sum(), low.sum())
+    return _below(found, 0), (
+        f"Rank correlation {found.text()}; among the tenth of lowest U, {share.text()} are highly memorized, "
+        f"{1 - HIGH_QUANTILE:.2f} of all."
+    )
+
+
+def _needs_two_rates(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    return OPEN, "Needs a second experiment that differs only in learning rate."
+
+
+def _gap(evidence: Evidence, epoch: int) -> Interval:
+    """Held-out minus training loss after an epoch, as a share of the training loss: mean over the fold models."""
+    at = [fold.sel(epoch_trained=epoch) for fold in evidence.folds]
+    train, held_out = (np.concatenate([fold[name].values for fold in at]) for name in ("loss_train", "loss_held_out"))
+    return intervals.mean((held_out - train) / np.abs(train))
+
+
+def _one_gap(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    gap = _gap(evidence, int(evidence.full["epoch_trained"][-1]))
+    return OPEN, f"Gap at the last epoch {gap.text('.1%')} of the loss; needs a second learning rate."
+
+
+def _growth(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    scores = evidence.scores[estimator]
+    epochs = scores["epoch"].values
+    if len(epochs) < 2:
+        return OPEN, "Needs two scored epochs."
+    first, final = scores["score"].values[0], scores["score"].values[-1]
+    growth = intervals.quantile_change(first, final, 0.95, generator(0, "claims", evidence.name, estimator))
+    gaps = [_gap(evidence, int(epoch)) for epoch in epochs]
+    quantile = np.quantile(scores["score"], 0.95, axis=1)
+    numbers = (
+        f"0.95 quantile {_sequence(quantile, '.1f')} nats at epochs {_sequence(epochs, 'd')}, growth "
+        f"{growth.text('.1f')}; gap {_sequence([gap.estimate for gap in gaps], '.1%')} of the loss."
+    )
+    early = [q for q, gap in zip(quantile, gaps, strict=True) if gap.high < SMALL_GAP]
+    verdict = _above(growth, 0)
+    if verdict == HOLDS:
+        verdict = OPEN if not early else HOLDS if early[-1] >= quantile[-1] / 2 else FAILS
+    return verdict, numbers if early else f"{numbers} No scored epoch precedes the gap."
+
+
+def _sequence(values, form: str) -> str:
+    """Numbers for a sentence; the first and the last where there are many."""
+    values = list(values)
+    return (
+        ", ".join(f"{value:{form}}" for value in values)
+        if len(values) < 5
+        else f"{values[0]:{form}} to {values[-1]:{form}}"
+    )
+
+
+def _distance_ratio(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    here = evidence.neighbors.sel(estimator=estimator)
+    found, published = (intervals.read(here, name) for name in ("spearman", "spearman_as_published"))
+    inside = found.low > -WEAK and found.high < WEAK
+    outside = found.low > WEAK or found.high < -WEAK
+    high = highly_memorized(last(evidence.scores[estimator]))
+    medians = (np.median(here["rho"].values[members]) for members in (high, ~high))
+    return HOLDS if inside else FAILS if outside else OPEN, (
+        f"Rank correlation {found.text()} (with the published slip {published.text()}); median rho of highly memorized "
+        f"and regular images {_sequence(medians, '.2f')}."
+    )
+
+
+def _classes(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    scores = evidence.scores[estimator]
+    score, labels = last(scores), scores["label"].values
+    groups = [score[labels == label] for label in np.unique(labels[labels >= 0])]
+    if len(groups) < 2 or np.ptp(score) == 0:
+        return OPEN, "Needs images of two classes and scores that differ."
+    statistic, p_value = stats.kruskal(*groups)
+    explained = statistic / (len(score) - 1)
+    medians = [np.median(group) for group in groups]
+    verdict = HOLDS if p_value < SIGNIFICANT else FAILS if explained < 0.01 else OPEN
+    return verdict, (
+        f"p = {p_value:.2g}, classes explain {explained:.1%} of the variance of ranks; class medians from "
+        f"{min(medians):.1f} to {max(medians):.1f} nats."
+    )
+
+
+def _crowding(evidence: Evidence, estimator: str) -> tuple[str, str]:
+    found = intervals.read(evidence.mode_collapse.sel(estimator=estimator), "spearman")
+    share, high = evidence.mode_collapse["share"].values, highly_memorized(last(evidence.scores[estimator]))
+    crowded = share > np.quantile(share, HIGH_QUANTILE)
+    overlap = intervals.share((high & crowded).sum(), crowded.sum())
+    return _below(found, WEAK), (
+        f"Rank correlation {found.text()}; of the 5 % most crowded images {overlap.text()} are highly memorized, 0.05 "
+        "by chance."
+    )
+
+
+def _gaps(higher: Evidence, lower: Evidence) -> tuple[str, str]:
+    at_higher, at_lower = (_gap(part, int(part.full["epoch_trained"][-1])) for part in (higher, lower))
+    verdicts = {_above(at_higher, SMALL_GAP), _below(at_lower, SMALL_GAP)}
+    verdict = FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
+    return (
+        verdict,
+        f"Gap at the last epoch {at_higher.text('.1%')} of the loss in {higher.name}, {at_lower.text('.1%')} in "
+        f"{lower.name}.",
+    )
+
+
+def _lower_scores(higher: Evidence, lower: Evidence, estimator: str) -> tuple[str, str]:
+    scores = [part.scores[estimator] for part in (higher, lower)]
+    change = intervals.quantile_change(
+        *map(last, scores), 0.95, generator(0, "claims", higher.name, lower.name, estimator)
+    )
+    found = number_memorized(scores[1])
+    verdict = _below(change, 0)
+    if verdict == HOLDS and not found:
+        verdict = OPEN
+    quantiles = _sequence([np.quantile(last(part), 0.95) for part in scores], ".1f")
+    return verdict, (
+        f"0.95 quantile of M in {higher.name} and {lower.name} {quantiles} nats, change {change.text('.1f')}; {found} "
+        f"images memorized at FDR {FDR:.0%} at the lower rate."
+    )
+
+
+_JUDGES: dict[str, Callable[[Evidence, str], tuple[str, str]]] = {
+    "C1": _ordinary_looks,
+    "C2": _ordinary_density,
+    "C3": _low_density,
+    "C4": _one_gap,
+    "C5": _needs_two_rates,
+    "C6": _growth,
+    "C7": _distance_ratio,
+    "C8": _classes,
+    "C9": _crowding,
+}

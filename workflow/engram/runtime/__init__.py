@@ -1,0 +1,1 @@
+"""Where, and inside what, a job runs."""

@@ -1,0 +1,1 @@
+"""Memorization scores and how far they can be trusted."""

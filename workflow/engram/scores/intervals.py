@@ -1,0 +1,81 @@
+"""Estimates with 95 % intervals: what analyses, figures and claims state instead of bare numbers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from engram.files.artifacts import variable
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def text(self, form: str = ".2f") -> str:
+        """For a sentence: "0.31 [0.25, 0.37]"."""
+        return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+def share(count: int, total: int) -> Interval:
+    """A binomial share with its Wilson interval; NaN where `total` is 0."""
+    if total == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    low, high = stats.binomtest(int(count), int(total)).proportion_ci(method="wilson")
+    return Interval(count / total, low, high)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> Interval:
+    """Spearman's rank correlation of a and b, (n,) each; infinities rank as largest. NaN if either is constant.
+
+    Interval on Fisher's z scale with the variance (1 + r^2/2) / (n - 3) of Bonett & Wright (2000).
+    """
+    if len(a) < 4 or np.ptp(stats.rankdata(a)) == 0 or np.ptp(stats.rankdata(b)) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    r = float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
+    half_width = stats.norm.ppf(0.975) * np.sqrt((1 + r**2 / 2) / (len(a) - 3))
+    z = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    return Interval(r, float(np.tanh(z - half_width)), float(np.tanh(z + half_width)))
+
+
+def mean(values: Sequence[float] | np.ndarray) -> Interval:
+    """A mean with its Student t interval; the interval is NaN for fewer than two values."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+    half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return Interval(float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width))
+
+
+def quantile_change(first: np.ndarray, last: np.ndarray, level: float, rng: np.random.Generator) -> Interval:
+    """Change of a quantile from one score of n images to another, (n,) each; paired bootstrap over images."""
+
+    def change(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.quantile(b, level, axis=axis) - np.quantile(a, level, axis=axis)
+
+    result = stats.bootstrap(
+        (first, last), change, paired=True, method="percentile", n_resamples=999, rng=rng, batch=50
+    )
+    return Interval(float(change(first, last)), *map(float, result.confidence_interval))
+
+
+def variables(
+    name: str, values: Sequence[Interval], long_name: str, axes: tuple[str, ...] = ("estimator",)
+) -> dict[str, tuple]:
+    """Three artifact variables: `name`, `name_low` and `name_high`. `values` are nested as deep as there are `axes`."""
+    parts = {name: "", f"{name}_low": ", lower end of 95 % interval", f"{name}_high": ", upper end of 95 % interval"}
+    found = np.asarray(values, dtype=float)
+    return {
+        key: variable(axes, found[..., i], "1", long_name + ending, may_be_undefined=True)
+        for i, (key, ending) in enumerate(parts.items())
+    }
+
+
+def read(dataset: xr.Dataset, name: str) -> Interval:
+    """The interval that `variables` stored under `name`, of a data set reduced to one place on its axes."""
+    return Interval(*(float(dataset[key]) for key in (name, f"{name}_low", f"{name}_high")))

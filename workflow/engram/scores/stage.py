@@ -1,0 +1,213 @@
+"""The scores stage: an estimator's likelihoods at every scored epoch to memorization scores with their uncertainty.
+
+One epoch's log p is in memory for each thread, as float32: 65 MB for 100 models and 162,770 images.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.stats import false_discovery_control
+
+from engram.designs.membership import repeat_name, scored
+from engram.errors import UserError
+from engram.files import artifacts
+from engram.files.artifacts import variable
+from engram.scores.permutation import FDR, QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
+from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
+from engram.scores.uncertainty import (
+    jackknife_standard_error,
+    smallest_detectable_score,
+    split_half_reliability,
+    standard_error_by_repeats,
+)
+
+LONG_NAME = {
+    "score": "memorization score by the estimator's statistic",
+    "score_log_mean_exp": "log mean p of models trained on the image minus log mean p of the others, as published",
+    "score_size_matched": "the same with equally many models on both sides, one per repeat",
+    "score_mean_log": "mean log p of models trained on the image minus mean log p of the others",
+    "log_p_in": "U, log mean p of models trained on the image",
+    "log_p_out": "V, log mean p of models not trained on the image",
+    "standard_error": "standard error of score, jackknife over repeats; NaN with one repeat",
+    "p_value": "permutation p-value of score_mean_log, last scored epoch",
+    "q_value": "Benjamini-Hochberg q-value of p_value",
+}
+SOME = 2000  # images for what is a mean over images
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The scored images, the sides (models, n) that every model counts for, and each model's repeat and fold.
+
+    `unseen` are images, not scored, that no model was trained on: the test images.
+    """
+
+    images: np.ndarray
+    unseen: np.ndarray
+    label: np.ndarray
+    is_in: np.ndarray
+    repeat: np.ndarray
+    fold: np.ndarray
+
+    @classmethod
+    def of(cls, membership: xr.Dataset) -> "Comparison":
+        is_in, repeat, fold = (membership[name].values for name in ("counted_as_in", "repeat", "fold"))
+        is_scored = scored(is_in)
+        images, unseen = np.flatnonzero(is_scored), np.flatnonzero(~is_scored & ~membership.in_training.values.any(0))
+        return cls(images, unseen, membership.label.values[images], is_in[:, images], repeat, fold)
+
+
+def compute(
+    likelihoods: Sequence[str],
+    membership: xr.Dataset,
+    statistic: str,
+    scored_epochs: Sequence[int],
+    permutations: int,
+    seed: int,
+    threads: int = 1,
+) -> tuple[dict[str, tuple], dict[str, object], str | None]:
+    """Variables and attributes of scores/{estimator}.h5, and a warning if the p-values cannot be small enough.
+
+    likelihoods: the files of every repeat at every scored epoch, in any order. The test, the null and what is said of
+    the budget are of the last scored epoch. `threads` epochs are computed at once.
+    """
+    comparison = Comparison.of(membership)
+    epochs = sorted(scored_epochs)
+
+    def log_px_of(epoch: int, images: np.ndarray | None = None) -> np.ndarray:
+        return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison, images)
+
+    with ThreadPoolExecutor(threads) as pool:
+        by_epoch = list(pool.map(lambda epoch: _scores(log_px_of(epoch), comparison, statistic), epochs))
+    log_px = log_px_of(epochs[-1])
+    variables = {
+        "epoch": variable(("epoch",), epochs, "1", artifacts.AXES["epoch"]),
+        "sample": variable(("sample",), comparison.images, "1", artifacts.AXES["sample"]),
+        "label": variable(("sample",), comparison.label, "1", "class of the image, -1 = none"),
+    }
+    for name in by_epoch[0]:
+        values = np.array([scores[name] for scores in by_epoch])
+        variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name], name == "standard_error")
+    test = permutation_test(log_px, comparison.is_in, comparison.repeat, permutations, seed)
+    q_value = false_discovery_control(test.p_value)
+    variables["p_value"] = variable(("sample",), test.p_value, "1", LONG_NAME["p_value"])
+    variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"])
+    variables |= _null(log_px, comparison, statistic, seed)
+    if len(comparison.unseen):
+        variables |= _unseen(log_px_of(epochs[-1], comparison.unseen), comparison, statistic, seed)
+    variables |= _by_repeats(log_px, comparison, statistic, seed)
+    return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
+
+
+def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray | None = None) -> np.ndarray:
+    """log p of `images`, by default the scored ones, under all models, from the likelihood files of one epoch: (models,
+    draws, n) float32, nats.
+
+    Raises UserError if the files lack a model of the membership.
+    """
+    images = comparison.images if images is None else images
+    log_px, missing = None, np.ones(len(comparison.repeat), dtype=bool)
+    for path in paths:
+        stored = artifacts.read(path, "likelihood", ["log_px", "repeat", "fold"])
+        values = stored.log_px.values[..., images]
+        if log_px is None:
+            log_px = np.empty((len(missing), *values.shape[1:]), dtype=np.float32)
+        for model, repeat, fold in zip(values, stored.repeat.values, stored.fold.values, strict=True):
+            row = (comparison.repeat == repeat) & (comparison.fold == fold)
+            log_px[row] = model
+            missing &= ~row
+    if missing.any():
+        model = np.flatnonzero(missing)[0]
+        name = f"{repeat_name(comparison.repeat[model])}, fold {comparison.fold[model]}"
+        raise UserError(f"likelihoods: none of {name} among {list(paths)}; every model of the membership is needed")
+    return log_px
+
+
+def epoch_of(path: str | Path) -> int:
+    """The epoch in the name of a likelihood file, epoch-40.h5."""
+    return int(re.fullmatch(r"epoch-(\d+)", Path(path).stem)[1])
+
+
+def table(variables: dict[str, tuple]) -> pd.DataFrame:
+    """One row per image: index, split, label, scores, standard error, p and q at the last scored epoch."""
+    columns = {"index": variables["sample"][1], "split": "train", "label": variables["label"][1]}
+    return pd.DataFrame(columns | {name: np.atleast_2d(variables[name][1])[-1] for name in LONG_NAME})
+
+
+def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[str, np.ndarray]:
+    is_in, repeat = comparison.is_in, comparison.repeat
+    by_statistic = {name: memorization_scores(log_px, is_in, name, repeat) for name in STATISTICS}
+    log_p_in = log_mean_exp(log_px, is_in)
+    return {
+        "score": by_statistic[statistic],
+        **{f"score_{name}": score for name, score in by_statistic.items()},
+        "log_p_in": log_p_in,
+        "log_p_out": log_p_in - by_statistic["log_mean_exp"],
+        "standard_error": jackknife_standard_error(log_px, is_in, repeat, statistic),
+    }
+
+
+def _null(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
+    """Quantiles of every statistic after relabelling models within repeats, pooled over images."""
+    null = {name: null_scores(log_px, comparison.is_in, comparison.repeat, name, seed=seed) for name in STATISTICS}
+    variables = {"quantile": variable(("quantile",), QUANTILES, "1", "probability below the quantile")}
+    return variables | _quantiles("null", null, statistic, "under relabelling")
+
+
+def _unseen(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
+    """Quantiles of every statistic over images that no model saw."""
+    unseen = {name: unseen_scores(log_px, comparison.repeat, name, seed) for name in STATISTICS}
+    return _quantiles("unseen", unseen, statistic, "of images that no model saw")
+
+
+def _quantiles(which: str, scores: dict[str, np.ndarray], statistic: str, meaning: str) -> dict[str, tuple]:
+    """Variables with the quantiles of the scores by every statistic, and once more those of the estimator's own.
+
+    Undefined are those that not a single score of so many lies beyond.
+    """
+    beyond = np.round((1 - np.array(QUANTILES)) * next(iter(scores.values())).size, 6)
+    values = {f"_{name}": np.where(beyond < 1, np.nan, np.quantile(found, QUANTILES)) for name, found in scores.items()}
+    values[""] = values[f"_{statistic}"]
+    return {
+        f"{which}_quantiles{name}": variable(("quantile",), found, "nats", f"quantiles of score{name} {meaning}", True)
+        for name, found in values.items()
+    }
+
+
+def _by_repeats(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
+    """How the standard error of the score falls with the number of repeats; nothing with a single repeat."""
+    some = np.unique(np.linspace(0, len(comparison.images) - 1, SOME).astype(int))
+    errors = standard_error_by_repeats(
+        log_px[..., some], comparison.is_in[:, some], comparison.repeat, statistic, seed=seed
+    )
+    if not len(errors):
+        return {}
+    name = "standard error of score from this many repeats, root mean square over images"
+    return {
+        "repeats": variable(("repeats",), np.arange(1, len(errors) + 1), "1", "number of repeats"),
+        "standard_error_by_repeats": variable(("repeats",), errors, "nats", name),
+    }
+
+
+def _attributes(
+    log_px: np.ndarray, comparison: Comparison, statistic: str, test: PermutationTest, q_value: np.ndarray
+) -> dict[str, object]:
+    accepted = test.p_value[q_value <= FDR]
+    p_limit = accepted.max(initial=FDR / len(q_value))
+    return {
+        "statistic": statistic,
+        "number_memorized_fdr05": len(accepted),
+        "split_half_reliability": split_half_reliability(log_px, comparison.is_in, comparison.repeat, statistic),
+        "smallest_detectable_score": smallest_detectable_score(
+            log_px, comparison.is_in, comparison.repeat, p_limit, test.floor
+        ),
+        "p_value_floor": test.floor,
+        "relabellings": test.relabellings,
+        "relabellings_are_all": int(test.exact),
+    }

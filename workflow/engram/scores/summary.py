@@ -1,0 +1,42 @@
+"""The numbers that describe one estimator's scores at the last epoch, ready to print."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from engram.files.inputs import last, null_quantile
+
+FDR = 0.05
+
+
+def number_memorized(scores: xr.Dataset) -> int:
+    """Images found memorized at a false discovery rate of 5 %."""
+    return int((scores["q_value"].values <= FDR).sum())
+
+
+def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str, str]:
+    """Quantiles of the score and of its nulls in nats, its range, and the number memorized, by heading.
+
+    `nulls` are "null" (relabelled models) and "unseen" (images that no model saw).
+    """
+    score = last(scores)
+    levels = {"median": 0.5, "q95": 0.95, "q99.9": 0.999}
+    numbers = {heading: np.quantile(score, level) for heading, level in levels.items()}
+    for which in nulls:
+        numbers |= {f"{which} {heading}": null_quantile(scores, level, which) for heading, level in levels.items()}
+    text = {heading: "-" if value is None else f"{value:.1f}" for heading, value in numbers.items()}
+    text |= {"min, max": f"{score.min():.0f}, {score.max():.0f}", "M < 0": f"{100 * np.mean(score < 0):.0f} %"}
+    return text | {"memorized, FDR 5 %": f"{number_memorized(scores):,} of {len(score):,}"}
+
+
+def power(scores: xr.Dataset) -> dict[str, str]:
+    """What this budget of models can tell, by heading."""
+    found = scores.attrs
+    numbers = {
+        "split-half reliability": (found["split_half_reliability"], ".2f", ""),
+        "median standard error": (np.median(last(scores, "standard_error")), ".1f", " nats"),
+        "smallest detectable score": (found["smallest_detectable_score"], ".1f", " nats"),
+        "smallest possible p-value": (found["p_value_floor"], ".2g", ""),
+    }
+    return {heading: f"{n:{form}}{unit}" if np.isfinite(n) else "-" for heading, (n, form, unit) in numbers.items()}

@@ -1,0 +1,80 @@
+"""A training step as a CUDA graph: launching its hundred-odd kernels from Python takes longer than running them.
+
+A graph repeats exactly what was recorded, in the same memory: batch and noise are copied to where it reads them, weights and
+Adam's moments change in place. So nothing that a step does may depend on a value or be kept by Python.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from engram.errors import first_line
+from engram.runtime.jobs import log
+
+PLAIN_STEPS = 3  # before recording, so that libraries have been loaded and have chosen their kernels
+TOLERANCE = 1e-3  # between a replayed update and a plain one, relative to its length; rounding takes 1e-6
+
+
+class ReplayedStep:
+    """`step(x, noise)` -> loss, which changes the tensors `state` in place: plain at first, then replayed.
+
+    Only batches of the shape that it was recorded with are replayed. A recording that cannot be made, or whose first
+    replay does not do what the plain step does, is dropped with a warning, and all steps stay plain.
+    """
+
+    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], state: Iterable[Tensor]):
+        self.step, self.state = step, list(state)
+        self.plain_steps, self.usable = 0, True
+        self.graph = self.x = self.noise = self.loss = None
+
+    def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
+        if self.graph is not None and x.shape == self.x.shape:
+            return self._replay(x, noise)
+        if self.graph is None and self.usable and self.plain_steps == PLAIN_STEPS:
+            return self._record_and_compare(x, noise)
+        self.plain_steps += self.graph is None
+        return self.step(x, noise)
+
+    def _replay(self, x: Tensor, noise: Tensor) -> Tensor:
+        self.x.copy_(x)
+        self.noise.copy_(noise)
+        self.graph.replay()
+        return self.loss
+
+    def _record_and_compare(self, x: Tensor, noise: Tensor) -> Tensor:
+        """One step, by both ways; what the plain one did is what counts."""
+        before = self._copy()
+        loss, plain = self.step(x, noise), self._copy()
+        self._put(before)
+        try:
+            self._record(x, noise)
+            self._replay(x, noise)
+            apart = max(_relative_distance(*states) for states in zip(before, plain, self.state, strict=True))
+            problem = None if apart < TOLERANCE else f"an update differs by {apart:.1e} of its length"
+        except RuntimeError as error:
+            problem = first_line(error)
+        self._put(plain)
+        if problem:
+            self.graph, self.usable = None, False
+            log.warning("training goes on without CUDA graphs, several times slower for small models: %s", problem)
+        return loss
+
+    def _record(self, x: Tensor, noise: Tensor) -> None:
+        self.x, self.noise, graph = x.clone(), noise.clone(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.loss = self.step(self.x, self.noise)
+        self.graph = graph
+
+    def _copy(self) -> list[Tensor]:
+        return [value.clone() for value in self.state]
+
+    def _put(self, values: Iterable[Tensor]) -> None:
+        for mine, value in zip(self.state, values, strict=True):
+            mine.copy_(value)
+
+
+def _relative_distance(before: Tensor, plain: Tensor, replayed: Tensor) -> float:
+    """Length of the difference of two updates, relative to the plain one's; infinite if only the replayed one moved."""
+    apart, length = (plain - replayed).double().norm(), (plain - before).double().norm()
+    return float(torch.where(apart == 0, 0, apart / length))
