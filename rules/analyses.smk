@@ -17,7 +17,7 @@ rule neighbors:
     params:
         estimators=setting("estimators"),
         seed=setting("seed"),
-        code=code("neighbors"),
+        code=code_with_model("neighbors"),
     message:
         "Nearest neighbours of {wildcards.experiment}"
     script:
@@ -43,7 +43,7 @@ rule mode_collapse:
     params:
         estimators=setting("estimators"),
         seed=setting("seed"),
-        code=code("mode_collapse"),
+        code=code_with_model("mode_collapse"),
     message:
         "Mode collapse of {wildcards.experiment}"
     script:

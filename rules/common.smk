@@ -16,7 +16,9 @@ from engram import config as engram_config
 from engram.runtime import requests
 from engram.errors import UserError
 from engram.runtime.machine import has_gpu
-from engram.files.provenance import importable_by_scripts, source_digest
+from engram.files.provenance import importable_by_scripts
+from engram.files.source import source_digest
+from engram.models.known import source_of
 
 importable_by_scripts()
 try:
@@ -49,9 +51,19 @@ wildcard_constraints:
     reproduction="|".join(map(re.escape, config.get("reproductions", {}))) or "-",
 
 
-def code(name):
-    """Content hash of a rule's script and of the modules it uses: its change reruns the rule, a touched file does not."""
-    return source_digest(WORKFLOW / "scripts" / f"{name}.py")
+def code(script):
+    """A parameter: content hash of a rule's script and of the modules it uses. Its change reruns the rule, a touch does not."""
+    return lambda wildcards: source_digest(WORKFLOW / "scripts" / f"{script}.py")
+
+
+def code_with_model(script):
+    """The same of a rule that loads models: the module of the experiment's model counts, too, engram's or the user's own."""
+
+    def digest(wildcards):
+        model = config["experiments"][wildcards.experiment]["model"]["name"]
+        return source_digest(WORKFLOW / "scripts" / f"{script}.py", source_of(model))
+
+    return digest
 
 
 def page():

@@ -17,7 +17,7 @@ rule likelihood:
     params:
         estimator=likelihood_settings,
         seed=setting("seed"),
-        code=code("likelihood"),
+        code=code_with_model("likelihood"),
     message:
         "Likelihood of {wildcards.experiment} by {wildcards.estimator}: {wildcards.repeat}, epoch {wildcards.epoch}"
     script:

@@ -21,7 +21,7 @@ rule train:
         seed=setting("seed"),
         # Where training saves its state: no output, so that a killed training can go on.
         state="results/{experiment}/models/{repeat}.state",
-        code=code("train"),
+        code=code_with_model("train"),
     message:
         "Train {wildcards.experiment}, {wildcards.repeat}"
     script:

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from engram.errors import UserError, first_line
+from engram.errors import UserError, first_line, make_again
 from engram.files import atomic
 from engram.files.untrusted import require_plain_arrays
 
@@ -93,7 +93,6 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
     Raises UserError, naming the file and how to rebuild it, if it is unreadable or was changed since it was written, is of
     another kind or format, refers to other files, or holds non-finite numbers where only finite ones have a meaning.
     """
-    rebuild = f"delete it and run `snakemake --cores all {path}` to make it again"
     if not Path(path).exists():
         raise UserError(f"{path}: no such file; run `snakemake --cores all {path}` to make it")
     try:
@@ -102,7 +101,7 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
             found = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
             if found != (kind, FORMAT_VERSION):
                 raise UserError(
-                    f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {rebuild}"
+                    f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
                 )
             dataset = dataset if variables is None else dataset[variables]
             _require_layout(dataset, kind, variables)
@@ -111,8 +110,10 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
     except UserError:
         raise
     except Exception as error:  # a damaged HDF5 file can fail anywhere in three libraries
-        raise UserError(f"{path}: is damaged or not an engram artifact ({first_line(error)}); {rebuild}") from error
-    _require_finite(dataset, path, rebuild)
+        raise UserError(
+            f"{path}: is damaged or not an engram artifact ({first_line(error)}); {make_again(path)}"
+        ) from error
+    _require_finite(dataset, path)
     return dataset
 
 
@@ -146,9 +147,9 @@ def _require_layout(dataset: xr.Dataset, kind: str, wanted: list[str] | None) ->
                 raise ValueError(f"{name} is {values.dtype} over {values.dims}, not numbers over {dims}")
 
 
-def _require_finite(dataset: xr.Dataset, path: str | Path, rebuild: str) -> None:
+def _require_finite(dataset: xr.Dataset, path: str | Path) -> None:
     for name, values in dataset.data_vars.items():
         if values.attrs.get("may_be_undefined", 0) or values.dtype.kind != "f":
             continue
         if not np.isfinite(values.values).all():
-            raise UserError(f"{path}: {name} has values that are not finite; {rebuild}")
+            raise UserError(f"{path}: {name} has values that are not finite; {make_again(path)}")

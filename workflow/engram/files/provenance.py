@@ -1,7 +1,5 @@
-"""Where a number came from: the code that made it, and the attributes written into every artifact."""
+"""Where a number came from: the attributes written into every artifact."""
 
-import ast
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -16,55 +14,13 @@ PACKAGE = Path(engram.__file__).parent
 
 
 def importable_by_scripts() -> None:
-    """Let the processes started from here import this very package, also inside a conda environment that lacks it."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Let the processes started from here import this very package, also inside a conda environment that lacks it.
 
-
-def source_digest(script: str | Path) -> str:
-    """Hash of a script and of every engram module it imports, directly or not.
-
-    Comments, docstrings and layout do not count, so explaining code better does not retrain a hundred models. Snakemake
-    reruns a stage when this value changes; a touched or freshly cloned file has the same value.
+    So too the user's own modules that lie beside config.yaml, from wherever Snakemake was called.
     """
-    digest = hashlib.sha256()
-    for path in sorted(_reachable(Path(script))):
-        digest.update(_essence(path).encode())
-    return digest.hexdigest()[:16]
-
-
-def _reachable(script: Path) -> set[Path]:
-    found, waiting = set(), [script]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imported(path)
-    return found
-
-
-def _imported(path: Path) -> list[Path]:
-    """Files of the engram modules imported anywhere in `path`."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return [file for name in names if name.startswith("engram.") for file in _files(name)]
-
-
-def _files(module: str) -> list[Path]:
-    stem = PACKAGE.joinpath(*module.split(".")[1:])
-    return [file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()]
-
-
-def _essence(path: Path) -> str:
-    """The source without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    given = filter(None, [os.environ.get("PYTHONPATH")])
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *given, os.getcwd()]))
+    sys.path += [folder for folder in [os.getcwd()] if folder not in sys.path]
 
 
 def attributes(experiment: str, seed: int, values: dict[str, Any], **more: Any) -> dict[str, Any]:

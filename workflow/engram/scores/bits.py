@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
-from engram import models
 from engram.files.inputs import last
+from engram.models.building import build
 
 
 def bits_per_dimension(log_px: float, dimensions: int) -> float:
@@ -18,7 +18,7 @@ def bits_per_dimension(log_px: float, dimensions: int) -> float:
 def dimensions(model: Mapping[str, Any], dataset: xr.Dataset) -> int | None:
     """D, the number of values of an image; None where the model sees binary pixels. `model` is its entry in config.yaml."""
     shape = tuple(int(size) for size in dataset.attrs["image_shape"])
-    binary = models.build(image_shape=shape, **model).observation == "binary"
+    binary = build(image_shape=shape, **model).observation == "binary"
     return None if binary else math.prod(shape)
 
 

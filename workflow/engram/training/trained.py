@@ -8,10 +8,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from engram import models
-from engram.errors import UserError, first_line
+from engram.errors import UserError, first_line, make_again
 from engram.files import artifacts
 from engram.files.artifacts import variable
+from engram.models.building import build
 from engram.training.state import StateFolder
 from engram.training.training import Training
 
@@ -71,12 +71,10 @@ def load_models(path: str | Path, epoch: int) -> list[torch.nn.Module]:
         return [_model(stored, index, image_shape, settings) for index in range(stored.sizes["model"])]
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = f"its parameters and its model do not fit ({first_line(error)})"
-        raise UserError(
-            f"{path}: {reason}; delete it and run `snakemake --cores all {path}` to make it again"
-        ) from error
+        raise UserError(f"{path}: {reason}; {make_again(path)}") from error
 
 
 def _model(stored: xr.Dataset, index: int, image_shape: tuple[int, ...], settings: dict) -> torch.nn.Module:
-    model = models.build(image_shape=image_shape, **settings)
+    model = build(image_shape=image_shape, **settings)
     model.load_state_dict({name: torch.as_tensor(stored[name].values[index]) for name in model.state_dict()})
     return model.eval()

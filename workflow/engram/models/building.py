@@ -1,0 +1,37 @@
+"""Models by the names that config.yaml gives them: engram's own, and the user's."""
+
+import importlib
+import inspect
+from typing import Any
+
+import torch
+
+from engram.errors import UserError, first_line
+from engram.models.base import LatentVariableModel
+from engram.models.known import known_models, source_of
+
+
+def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> torch.nn.Module:
+    """A freshly initialized model for images of shape (channels, height, width).
+
+    Raises UserError if the name is unknown or the model takes no such setting.
+    """
+    model_class = _import(name)
+    try:
+        return model_class(image_shape, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {name} with {settings}: {first_line(error)}") from error
+
+
+def _import(name: str) -> type[torch.nn.Module]:
+    module, _, attribute = source_of(name).partition(":")
+    if not attribute:
+        raise UserError(f"model {name!r} is unknown; choose {', '.join(known_models())} or write module:Class")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model {name!r} could not be imported: {error}") from error
+    # The name may come from a file with models: whoever wrote it must not choose what is called here.
+    if not (inspect.isclass(found) and issubclass(found, LatentVariableModel)):
+        raise UserError(f"model {name!r} is no subclass of engram.models.LatentVariableModel")
+    return found
