@@ -1,12 +1,15 @@
 """Every function the rules use. Values that reach a script do so through `params`, so that Snakemake sees them change."""
 
+import functools
 import hashlib
 import itertools
+import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 
@@ -16,6 +19,7 @@ from engram import config as engram_config
 from engram.runtime import requests
 from engram.errors import UserError
 from engram.runtime.machine import has_gpu
+from engram.files import kept, own_images
 from engram.files.provenance import importable_by_scripts
 from engram.files.source import source_digest
 from engram.models.known import source_of
@@ -101,6 +105,18 @@ def dataset_definition(wildcards):
     return (config.get("datasets") or {}).get(wildcards.dataset)
 
 
+def content_of_own_images(wildcards):
+    """Hash of the user's own images, taken once, where Snakemake starts; None for images that come with engram or are published."""
+    definition = dataset_definition(wildcards) or {}
+    sources = [definition[kind] for kind in ("folder", "npz", "hdf5") if kind in definition]
+    if not sources:
+        return None
+    passed_on = f"ENGRAM_IMAGES_{wildcards.dataset}"  # to the data set's own job, so that it does not read them twice
+    if passed_on not in os.environ:
+        os.environ[passed_on] = own_images.content_hash(sources[0])
+    return os.environ[passed_on]
+
+
 def dataset_of(wildcards):
     return f"results/datasets/{config['experiments'][wildcards.experiment]['dataset']}.h5"
 
@@ -140,6 +156,44 @@ def scores_of_pair(which):
 def repeats(experiment):
     """repeat-00, repeat-01, ...: the trainings whose models are scored."""
     return [f"repeat-{number:02d}" for number in range(config["experiments"][experiment]["membership"]["repeats"])]
+
+
+def training_of_any_length(wildcards):
+    """The training settings but for the number of epochs, which `epochs_to_train` gives."""
+    training = config["experiments"][wildcards.experiment]["training"]
+    return {key: value for key, value in training.items() if key != "epochs"}
+
+
+def design_of_a_repeat(wildcards):
+    """The membership settings that a repeat's folds depend on, of which the number of repeats is none.
+
+    So training does not read membership.h5, which changes with that number. The full model has no folds.
+    """
+    if wildcards.repeat not in [*repeats(wildcards.experiment), "full"]:
+        raise WorkflowError(
+            f"{wildcards.repeat} is beyond experiments.{wildcards.experiment}.membership.repeats, "
+            f"which is {len(repeats(wildcards.experiment))}"
+        )
+    membership = config["experiments"][wildcards.experiment]["membership"]
+    return None if wildcards.repeat == "full" else {k: v for k, v in membership.items() if k != "repeats"}
+
+
+def epochs_to_train(wildcards):
+    """Epochs to train for and to keep: those of finished models, if they hold all that are asked for, or else the config's."""
+    experiment = config["experiments"][wildcards.experiment]
+    values = {key: experiment[key] for key in ("model", "training", "scored_epochs", "seed")}
+    values |= {"membership": design_of_a_repeat(wildcards), "code": code_with_model("train")(wildcards)}
+    path = f"results/{wildcards.experiment}/models/{wildcards.repeat}.h5"
+    found = kept.epochs_to_train(path, values)
+    if found.cost and workflow.is_main_process:
+        say_once(found.cost)
+    return {"epochs": found.epochs, "scored_epochs": found.scored_epochs}
+
+
+@functools.cache
+def say_once(sentence):
+    """Tell the user something while the workflow is planned."""
+    logger.warning(sentence)
 
 
 def trained_models(wildcards):

@@ -10,6 +10,7 @@ rule dataset:
         "../envs/engram.yaml"
     params:
         definition=dataset_definition,
+        images=content_of_own_images,
         code=code("dataset"),
     message:
         "Data set {wildcards.dataset}"

@@ -2,7 +2,6 @@ rule train:
     """The models of one repeat (its folds in lockstep), or the full model, at every scored epoch."""
     input:
         dataset=dataset_of,
-        membership="results/{experiment}/membership.h5",
     output:
         "results/{experiment}/models/{repeat}.h5",
     log:
@@ -16,8 +15,9 @@ rule train:
         runtime=train_request(requests.train_minutes),
     params:
         model=setting("model"),
-        training=setting("training"),
-        scored_epochs=setting("scored_epochs"),
+        training=training_of_any_length,
+        epochs=epochs_to_train,
+        membership=design_of_a_repeat,
         seed=setting("seed"),
         # Where training saves its state: no output, so that a killed training can go on.
         state="results/{experiment}/models/{repeat}.state",

@@ -7,7 +7,6 @@ import pytest
 
 from engram.designs.membership import design, models_of, repeat_name
 from engram.errors import UserError
-from engram.files.artifacts import read, write
 
 ALONE = -1
 
@@ -127,15 +126,18 @@ def test_sixty_thousand_images_and_a_hundred_models_take_less_than_a_second():
     assert time.perf_counter() - started < 1
 
 
-def test_the_artifact_gives_each_repeat_its_models(tmp_path):
-    membership = make({"design": "k_fold", "folds": 5, "repeats": 2})
-    split, label = np.repeat([0, 1], [103, 20]), np.zeros(123)
-    write(tmp_path / "membership.h5", "membership", membership.variables(split, label), {})
-    stored = read(tmp_path / "membership.h5", "membership")
-    folds, in_training = models_of(stored, repeat_name(1))
-    assert folds.tolist() == [0, 1, 2, 3, 4]
-    assert (in_training == membership.in_training[5:]).all()
-    folds, in_training = models_of(stored, "full")
+@pytest.mark.parametrize("design_name", ["k_fold", "half_split", "null"])
+def test_a_repeat_alone_has_the_rows_that_it_has_among_others(design_name):
+    settings, split = {"design": design_name, "folds": 5}, np.repeat([0, 1], [103, 20])
+    group = np.full(123, ALONE)
+    everything = design(settings | {"repeats": 3}, split, group, 42, "e")
+    for number in range(3):
+        folds, in_training = models_of(repeat_name(number), settings, split, group, 42, "e")
+        mine = everything.repeat == number
+        assert (folds == everything.fold[mine]).all() and (in_training == everything.in_training[mine]).all()
+
+
+def test_the_full_model_is_trained_on_all_training_images_and_holds_out_no_fold():
+    split = np.repeat([0, 1], [103, 20])
+    folds, in_training = models_of("full", {"design": "k_fold", "folds": 5}, split, np.full(123, ALONE), 42, "e")
     assert folds.tolist() == [-1] and (in_training == [split == 0]).all()
-    with pytest.raises(UserError, match="'repeat-02' is not in the membership"):
-        models_of(stored, "repeat-02")

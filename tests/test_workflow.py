@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,7 +15,7 @@ import xarray as xr
 import workspace
 from engram.files.artifacts import read
 from faults import processes_in, start, wait_for
-from workspace import planned, snakemake
+from workspace import edit, planned, snakemake
 
 STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
 SCORE_FIGURES = [
@@ -33,29 +32,8 @@ AFTER_SCORES = STAGES | {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A workspace in which everything has been built; not to be changed."""
-    folder = workspace.create(tmp_path_factory.mktemp("finished") / "engram")
-    run = snakemake(folder)
-    assert run.returncode == 0, run.stdout
-    return folder
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    """A copy of the finished workspace, time stamps included, as a fresh clone with results/ and .snakemake/ brought along."""
-    return shutil.copytree(finished, tmp_path / "copy")
-
-
 def artifacts(folder):
     return sorted((folder / "results").rglob("*.h5"))
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 def test_everything_finished_means_nothing_to_do(finished):

@@ -66,6 +66,12 @@ def change(folder: Path, *keys: str, **values: object) -> None:
     write(folder, config)
 
 
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def snakemake(folder: Path, *arguments: str, cores: int = 2, timeout: int = 400) -> subprocess.CompletedProcess:
     """Run Snakemake in the workspace; its output, standard error included, is in `stdout`."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]

@@ -55,19 +55,26 @@ def repeat_name(repeat: int) -> str:
     return f"repeat-{repeat:02d}"
 
 
-def models_of(membership: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The models to train for the repeat called `name`: their folds (model,) and in_training (model, sample).
+def models_of(
+    repeat: str, settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The models to train for the repeat called `repeat`: their folds (model,) and in_training (model, sample).
 
-    "full" is one model, fold -1, trained on all training images; it is no row of the membership.
+    "full" is one model, fold -1, trained on all training images; it is no row of the membership. The rows of other repeats
+    are those of `design` for any number of repeats, so that a repeat can be trained before or without the others; the
+    arguments are those of `design`, and settings need no repeats.
     """
-    if name == FULL:
-        return np.array([-1]), membership.split.values[None] == TRAIN
-    repeat = membership.repeat.values
-    mine = np.array([repeat_name(number) == name for number in repeat])
-    if not mine.any():
-        last = repeat_name(repeat.max())
-        raise UserError(f"repeat {name!r} is not in the membership, which has {repeat_name(0)} to {last}")
-    return membership.fold.values[mine], membership.in_training.values[mine]
+    if repeat == FULL:
+        return np.array([-1]), split[None] == TRAIN
+    number = int(repeat.removeprefix("repeat-"))
+    membership = design(settings | {"repeats": number + 1}, split, group, root_seed, experiment)
+    mine = membership.repeat == number
+    return membership.fold[mine], membership.in_training[mine]
+
+
+def groups_of(dataset: xr.Dataset) -> np.ndarray:
+    """(sample,): the group of every image of a data set, such as the copies of one image; -1 for none."""
+    return dataset["group"].values if "group" in dataset else np.full(dataset.sizes["sample"], -1)
 
 
 def design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str) -> Membership:

@@ -252,12 +252,17 @@ class Training:
         if state["packs"] != len(self.packs):
             log.warning("%s: was made on another kind of device; training starts again without it", folder.path)
             return
+        if state["epoch"] > self.plan.epochs:
+            log.warning("%s: is further than training.epochs; training starts again", folder.path)
+            return
         if any(folder.load(f"epoch-{epoch}") is None for epoch in self.plan.scored_epochs if epoch <= state["epoch"]):
             log.warning("%s: the models of a scored epoch are missing; training starts again", folder.path)
             return
         for i, pack in enumerate(self.packs):
             prefix = f"{i}."
             pack.load_training_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.losses = Losses(state["loss_train"], state["loss_held_out"])
-        self.epoch, self.block, self.seconds = int(state["epoch"]), int(state["block"]), float(state["seconds"])
+        done = int(state["epoch"])
+        for kept, losses in ((state["loss_train"], self.losses.train), (state["loss_held_out"], self.losses.held_out)):
+            losses[:done] = kept[:done]  # of a training that was to be shorter or longer
+        self.epoch, self.block, self.seconds = done, int(state["block"]), float(state["seconds"])
         log.warning("continuing %s %s in epoch %d", self.plan.experiment, self.plan.repeat, self.epoch + 1)

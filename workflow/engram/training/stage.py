@@ -1,0 +1,90 @@
+"""The training stage: the models of one repeat (its folds in lockstep) from the data set to models/{repeat}.h5."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from engram.designs import membership
+from engram.files import artifacts, provenance
+from engram.runtime.device import claimed_device, describe
+from engram.runtime.machine import peak_memory
+from engram.runtime.stopping import stop_in_time
+from engram.training import trained
+from engram.training.state import StateFolder, fingerprint
+from engram.training.training import Plan, Training
+
+TRAIN = 0  # value of `split`
+
+
+def train(
+    dataset_path: str | Path,
+    output: str | Path,
+    state: str | Path,
+    values: Mapping[str, Any],
+    experiment: str,
+    repeat: str,
+    threads: int,
+) -> None:
+    """Train the models of `repeat`, or go on where the folder `state` stands, and write them to `output`.
+
+    `values` are what the models depend on beside images and membership, and are stored with them: model, training,
+    scored_epochs, membership and seed of the config, and the content hash of the code.
+    """
+    data = artifacts.read(dataset_path, "dataset")
+    group = membership.groups_of(data)
+    folds, in_training = membership.models_of(
+        repeat, values["membership"], data.split.values, group, values["seed"], experiment
+    )
+    plan = _plan(data, folds, in_training, values, experiment, repeat)
+    values = dict(values) | {"repeat": repeat, "dataset_sha256": data.attrs["dataset_sha256"]}
+    folder = StateFolder(state, fingerprint(_lasting(values), in_training))
+    with folder.locked():
+        with claimed_device(threads) as device, stop_in_time() as stop:
+            training = Training(plan, torch.from_numpy(data.images.values).to(device))
+            training.run(folder, stop)
+        attributes = provenance.attributes(
+            experiment,
+            plan.seed,
+            values,
+            dataset_sha256=data.attrs["dataset_sha256"],
+            device=describe(device),
+            wall_seconds=training.seconds,
+            peak_memory_bytes=peak_memory(),
+        )
+        trained.write(output, training, folder, attributes)
+    folder.remove()  # not while the lock in it is open: NFS would leave a file behind and fail
+
+
+def _plan(
+    data: xr.Dataset,
+    folds: np.ndarray,
+    in_training: np.ndarray,
+    values: Mapping[str, Any],
+    experiment: str,
+    repeat: str,
+) -> Plan:
+    """What is trained; images held out are the repeat's, of the full model the test images."""
+    is_train = data.split.values == TRAIN
+    not_seen = ~in_training & (is_train if repeat != membership.FULL else ~is_train)
+    return Plan(
+        experiment=experiment,
+        repeat=repeat,
+        model=dict(values["model"]),
+        image_shape=tuple(int(size) for size in data.attrs["image_shape"]),
+        **values["training"],
+        scored_epochs=list(values["scored_epochs"]),
+        seed=values["seed"],
+        folds=folds.tolist(),
+        trained_on=[np.flatnonzero(row) for row in in_training],
+        held_out=[np.flatnonzero(row) for row in not_seen],
+    )
+
+
+def _lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that every step of the training depends on: a training that is to be longer goes on from its state."""
+    training = {key: value for key, value in values["training"].items() if key != "epochs"}
+    return {key: value for key, value in values.items() if key != "scored_epochs"} | {"training": training}
