@@ -12,6 +12,7 @@ PACKAGE = Path(engram.__file__).parent
 # From the top. A room imports from rooms on lower floors, and from itself.
 FLOORS = [
     ["cli"],
+    ["results"],
     ["report"],
     ["figures"],
     ["neighbors"],  # the public name of one analysis
@@ -24,7 +25,8 @@ FLOORS = [
     ["datasets", "catalogue"],
     ["files"],
     ["runtime"],
-    ["randomness", "errors"],
+    ["arrays"],
+    ["randomness", "lazy", "errors"],
 ]
 FLOOR = {room: -height for height, floor in enumerate(FLOORS) for room in floor}
 
