@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -247,3 +248,18 @@ def test_the_made_up_experiment_goes_through_the_score_stage(tmp_path):
 def test_permutations_and_neighbours_run_at_tiny_sizes():
     assert scaling._permute(20) > 0
     assert scaling._find_nearest(30, 10) > 0
+
+
+def test_the_spread_over_seeds_is_that_of_scores_made_with_it():
+    """Scores of one true value each and errors of 2 nats: so much they must differ from seed to seed."""
+    seeds, random = importlib.import_module("seeds"), np.random.default_rng(1)
+    truth = random.normal(5, 3, 4000)
+    tables = [
+        pd.DataFrame({"score": truth + random.normal(0, 2, 4000), "standard_error": 2.0, "q_value": truth < 2})
+        for _ in range(5)
+    ]
+    told = " ".join(seeds.spread(tables))
+    assert "standard deviation over seeds 2.0" in told and "stated standard error 2.00" in told
+    # Spearman's correlation of two normal variables whose own correlation is 9 / 13 is 6 / pi arcsin(9 / 26).
+    assert f"rank correlation of scores under two seeds: {6 / np.pi * np.arcsin(9 / 26):.2f}" in told
+    assert f"all 5 seeds: {(truth >= 2).sum()} images" not in told and "both find 100 %" in told
