@@ -5,18 +5,16 @@ imports yours: a subclass of `LatentVariableModel`. (engram.likelihood also take
 training does not: it maximizes the evidence lower bound.)
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
+from engram.lazy import lazy
 from engram.models.known import known_models
+
+if TYPE_CHECKING:
+    from engram.models.base import LatentVariableModel
+    from engram.models.building import build
 
 __all__ = ["LatentVariableModel", "build", "known_models"]
 
-_HOMES = {"build": "engram.models.building", "LatentVariableModel": "engram.models.base"}
-
-
-def __getattr__(name: str) -> Any:
-    """Public names that need torch, loaded on first use: the workflow asks for `known_models` alone."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+# These need torch; the workflow asks for `known_models` alone.
+__getattr__, __dir__ = lazy(__name__, {"build": "engram.models.building", "LatentVariableModel": "engram.models.base"})
