@@ -47,7 +47,7 @@ def channels_first(images: np.ndarray, axes: str | None, labelled: int | None) -
 def _axes(shape: tuple[int, ...], labelled: int | None) -> str:
     if len(shape) == 3:
         n, height, width = shape
-        if n == labelled != width or (height == width != n) or (n != height and labelled in (None, n)):
+        if n == labelled != width or height == width != n or (n != height and labelled != width):
             return "NHW"
         raise ValueError(_ask(shape, "NHW (images first) or HWN (images last)"))
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
