@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from engram.designs.membership import design
+from engram.designs.membership import design, groups_of
 from engram.files import artifacts, provenance
 from engram.runtime.jobs import job
 
@@ -12,8 +12,9 @@ with job(snakemake.log[0]):
     started = time.monotonic()
     dataset = artifacts.read(snakemake.input.dataset, "dataset")
     split, label = dataset["split"].values, dataset["label"].values
-    group = dataset["group"].values if "group" in dataset else np.full(len(split), -1)
     settings, seed, experiment = snakemake.params.membership, snakemake.params.seed, snakemake.wildcards.experiment
+    given = dataset["group"].values if "group" in dataset else np.full(len(split), -1)
+    group = groups_of(settings, dataset["images"].values, given)
     membership = design(settings, split, group, seed, experiment)
     attributes = provenance.attributes(
         experiment,
