@@ -17,6 +17,8 @@ sys.path.insert(0, str(WORKFLOW))
 
 from engram import config as engram_config
 from engram.runtime import requests
+from engram.datasets.known import modules_of
+from engram.datasets.paths import expanded
 from engram.errors import UserError
 from engram.runtime.machine import has_gpu
 from engram.files import kept, own_images
@@ -105,6 +107,12 @@ def dataset_definition(wildcards):
     return (config.get("datasets") or {}).get(wildcards.dataset)
 
 
+def code_of_dataset(wildcards):
+    """Content hash of rule `dataset` with the module that reads this data set's source, and no other's."""
+    modules = modules_of(wildcards.dataset, dataset_definition(wildcards))
+    return source_digest(WORKFLOW / "scripts/dataset.py", *modules)
+
+
 def content_of_own_images(wildcards):
     """Hash of the user's own images, taken once, where Snakemake starts; None for images that come with engram or are published."""
     definition = dataset_definition(wildcards) or {}
@@ -113,7 +121,7 @@ def content_of_own_images(wildcards):
         return None
     passed_on = f"ENGRAM_IMAGES_{wildcards.dataset}"  # to the data set's own job, so that it does not read them twice
     if passed_on not in os.environ:
-        os.environ[passed_on] = own_images.content_hash(sources[0])
+        os.environ[passed_on] = own_images.content_hash(expanded(sources[0]))
     return os.environ[passed_on]
 
 

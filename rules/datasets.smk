@@ -11,7 +11,7 @@ rule dataset:
     params:
         definition=dataset_definition,
         images=content_of_own_images,
-        code=code("dataset"),
+        code=code_of_dataset,
     message:
         "Data set {wildcards.dataset}"
     script:

@@ -53,6 +53,50 @@ MISTAKES = {
         ["datasets.a.subset_of is 'mni'"],
     ),
     "no kind of data set": (("datasets", "a"), {"path": "x"}, ["datasets.a is", "write one of"]),
+    "a misspelt kind": (("datasets", "a"), {"foldr": "x"}, ["write one of", "did you mean folder?"]),
+    "two kinds": (("datasets", "a"), {"folder": "x", "npz": "y"}, ["from folder and npz; write one of them"]),
+    "a path alone": (
+        ("datasets", "a"),
+        "~/pictures",
+        ["datasets.a is '~/pictures', not a mapping; write {folder: ~/pictures}"],
+    ),
+    "no definition": (("datasets", "a"), None, ["datasets.a is None, not a mapping"]),
+    "a list of folders": (("datasets", "a"), {"folder": ["x", "y"]}, ["datasets.a.folder is ['x', 'y'], not a text"]),
+    "a misspelt key of a folder": (
+        ("datasets", "a"),
+        {"folder": "x", "image_sise": 32},
+        ["datasets.a has an unknown key 'image_sise'; did you mean image_size?"],
+    ),
+    "a key of another kind": (
+        ("datasets", "a"),
+        {"folder": "x", "axes": "NHWC"},
+        [
+            "datasets.a has an unknown key 'axes'; known are folder, test_fraction, image_size, mode, background, value_range"
+        ],
+    ),
+    "a subset without a size": (("datasets", "a"), {"subset_of": "mnist", "train": 9}, ["datasets.a lacks test"]),
+    "an unknown mode": (("datasets", "a"), {"folder": "x", "mode": "gray"}, ["a.mode is 'gray'; choose rgb, grey"]),
+    "an unknown colour": (
+        ("datasets", "a"),
+        {"folder": "x", "background": "wite"},
+        ["a.background is 'wite'; write white, black"],
+    ),
+    "a range of one number": (
+        ("datasets", "a"),
+        {"npz": "x", "value_range": [1]},
+        ["value_range is [1]; it must have at least 2"],
+    ),
+    "a range upside down": (
+        ("datasets", "a"),
+        {"npz": "x", "value_range": [1, 0]},
+        ["a.value_range is [1, 0]; the first number"],
+    ),
+    "axes of no image": (("datasets", "a"), {"npz": "x", "axes": "NHCC"}, ["a.axes is 'NHCC'; choose NHW, HWN"]),
+    "a distance of no duplicates": (
+        (*QUICKSTART, "membership", "duplicate_distance"),
+        2,
+        ["quickstart.membership has a duplicate_distance, which takes effect only with groups_from"],
+    ),
     "override of another estimator": (
         (*QUICKSTART, "overrides"),
         {"publshed": {"samples": 9}},
@@ -120,3 +164,44 @@ def test_an_override_changes_one_value_of_one_estimator_in_one_experiment():
     assert changed == SHIPPED["estimators"]["published"] | {"samples": 128}
     assert config.estimator(SHIPPED, "cifar10", "corrected") == SHIPPED["estimators"]["corrected"]
     assert config.estimator(SHIPPED, "quickstart", "published") == SHIPPED["estimators"]["published"]
+
+
+def test_no_data_sets_of_one_s_own_is_fine():
+    changed = change(("datasets",), None)
+    for name, experiment in SHIPPED["experiments"].items():
+        if experiment["dataset"] in SHIPPED["datasets"]:
+            del changed["experiments"][name]
+    changed["reproductions"].pop("paper_small")
+    config.validate(changed)
+
+
+@pytest.mark.parametrize(("side", "advice"), [(28, 32), (40, 32), (70, 64), (100, 64)])
+def test_a_size_that_the_model_cannot_take_is_answered_with_one_that_it_can(side, advice):
+    changed = change(("datasets", "mine"), {"folder": "x", "image_size": side})
+    changed["experiments"]["cifar10"]["dataset"] = "mine"
+    with pytest.raises(
+        UserError, match=rf"^config: experiments\.cifar10\.dataset is 'mine'.* write image_size: {advice}$"
+    ):
+        config.validate(changed)
+    changed["datasets"]["mine"]["image_size"] = advice
+    config.validate(changed)
+
+
+def test_every_key_of_a_data_set_is_accepted():
+    keys = {"test_fraction": 0.2, "image_size": 64, "value_range": [0, 1]}
+    folder = {"folder": "x", "mode": "grey", "background": "#00ff00", **keys}
+    arrays = {
+        name: name for name in ("images", "labels", "test_images", "test_labels", "split", "group", "label_names")
+    }
+    for definition in (
+        folder,
+        {"npz": "x", "axes": "HWN", **arrays, **keys},
+        {"hdf5": "x", "labels": None, "label_names": ["a"]},
+    ):
+        config.validate(change(("datasets", "mine"), definition))
+
+
+def test_data_root_may_start_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    config.validate(change(("data_root",), "~/data"))

@@ -1,6 +1,7 @@
 """engram.datasets: the embedded digits, the artifact, and mistakes in the config."""
 
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -37,6 +38,17 @@ def test_importing_the_package_is_light():
     code = "import sys, engram.datasets as d; d.known(); print({'torch', 'numpy', 'xarray'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_data_set_names_the_modules_of_its_source_and_no_other():
+    assert datasets.modules_of("mnist5k", None) == ["engram.datasets.embedded"]
+    assert datasets.modules_of("mnist1k", None) == ["engram.datasets.embedded", "engram.datasets.sampling"]
+    assert datasets.modules_of("mine", {"subset_of": "mnist1k"}) == datasets.modules_of("mnist1k", None)
+    assert datasets.modules_of("mine", {"hdf5": "a.h5", "axes": "NHW"}) == ["engram.datasets.arrays"]
+    assert datasets.modules_of("mnits", None) == datasets.modules_of("mine", {}) == []
+    for name in datasets.known():
+        for module in datasets.modules_of(name, None):
+            assert importlib.util.find_spec(module)
 
 
 def test_mnist5k_has_450_training_and_50_test_images_of_each_class(digits):
@@ -82,7 +94,11 @@ def test_the_artifact_holds_what_readers_rely_on(few_digits, tmp_path):
     path = tmp_path / "mnist1k.h5"
     datasets.write(path, "mnist1k", None, few_digits, wall_seconds=1.5)
     data = artifacts.read(path, "dataset")
-    assert {name: (data[name].dims, str(data[name].dtype)) for name in data.data_vars} == {
+    names = {name: (data[name].dims, data[name].values.tolist()) for name in ("path", "class_name")}
+    assert names["path"] == (("sample",), [str(index) for index in few_digits.source_index])
+    assert names["class_name"] == (("sample",), [str(label) for label in few_digits.labels])
+    numbers = set(data.data_vars) - set(names)
+    assert {name: (data[name].dims, str(data[name].dtype)) for name in numbers} == {
         "images": (("sample", "pixel"), "uint8"),
         "label": (("sample",), "int16"),
         "split": (("sample",), "int8"),

@@ -67,11 +67,12 @@ def test_image_size_crops_the_middle_square_and_resizes(tmp_path):
     assert (image_set.images == 200).all()
 
 
-def test_images_of_differing_sizes_name_the_first_two_that_differ(tmp_path):
+def test_images_of_differing_sizes_are_counted_and_named_with_the_mend(tmp_path):
     for name, shape in (("a", (3, 3)), ("b", (3, 3)), ("c", (3, 5)), ("d", (7, 7))):
         save(tmp_path / f"{name}.png", np.zeros(shape))
     with pytest.raises(
-        UserError, match=r"^datasets\.mine\.folder: [^\n]*a\.png is 3 x 3 grey, [^\n]*c\.png is 5 x 3 grey$"
+        UserError,
+        match=r"^datasets\.mine\.folder: [^\n]*2 3 x 3 \(a\.png, b\.png\), 1 5 x 3 \(c\.png\)[^\n]*image_size: 32",
     ):
         make(folder=str(tmp_path))
 
@@ -80,7 +81,7 @@ def test_images_of_differing_sizes_name_the_first_two_that_differ(tmp_path):
 def test_grey_and_rgb_images_do_not_mix(tmp_path, image_size):
     save(tmp_path / "a.png", np.zeros((3, 3)))
     save(tmp_path / "b.png", np.zeros((3, 3, 3)))
-    with pytest.raises(UserError, match=r"a\.png is 3 x 3 grey, [^\n]*b\.png is 3 x 3 RGB$"):
+    with pytest.raises(UserError, match=r"1 grey \(a\.png\), 1 RGB \(b\.png\); write mode: rgb, or mode: grey"):
         make(folder=str(tmp_path), **({"image_size": image_size} if image_size else {}))
 
 
@@ -99,7 +100,7 @@ def test_a_missing_path_is_one_line_with_its_key(tmp_path, key):
 def test_an_image_beside_class_folders_is_one_line(tmp_path):
     save(tmp_path / "a.png", np.zeros((3, 3)))
     save(tmp_path / "class" / "b.png", np.zeros((3, 3)))
-    with pytest.raises(UserError, match=r"a\.png lies beside class folders"):
+    with pytest.raises(UserError, match=r"a\.png: lies beside class folders"):
         make(folder=str(tmp_path))
 
 
@@ -114,13 +115,6 @@ def test_a_truncated_image_is_one_line_with_its_name(tmp_path, rng):
 def test_a_file_that_only_looks_like_an_image_is_one_line(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(UserError, match=r"a\.png: cannot be read as an image"):
-        make(folder=str(tmp_path))
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
-def test_transparent_and_16_bit_images_are_refused(tmp_path, mode):
-    save(tmp_path / "a.png", np.zeros((3, 3)), mode)
-    with pytest.raises(UserError, match=rf"a\.png: is a {mode} image, must be 8-bit grey or RGB"):
         make(folder=str(tmp_path))
 
 
@@ -167,14 +161,14 @@ GREY = np.zeros((4, 2, 2), np.uint8)
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
-        ({"images": np.full((4, 2, 2), np.nan)}, "images are float64, must be uint8"),
-        ({"images": np.zeros((4, 2, 2), np.float32)}, "images are float32, must be uint8"),
-        ({"images": np.zeros((4, 6), np.uint8)}, r"images have the shape \(4, 6\), must be \(n, H, W\) or"),
+        ({"images": np.full((4, 2, 2), np.nan)}, "images are float64 and their range holds NaN"),
+        ({"images": np.zeros((4, 2, 2), np.float32)}, r"images are float32 [^\n]*such as value_range: \[0, 1\]"),
+        ({"images": np.zeros((4, 6), np.uint8)}, r"images have the shape \(4, 6\): rows of pixels"),
         ({"images": np.zeros((4, 2, 2, 2), np.uint8)}, r"images have the shape \(4, 2, 2, 2\)"),
         ({"images": np.zeros((0, 2, 2), np.uint8)}, r"images have the shape \(0, 2, 2\)"),
         ({"pictures": GREY}, "has no array 'images'"),
         ({"images": GREY, "labels": np.zeros(3, int)}, r"labels are int64 \(3,\), must be integers \(4,\)"),
-        ({"images": GREY, "labels": np.zeros(4)}, r"labels are float64 \(4,\), must be integers"),
+        ({"images": GREY, "labels": np.full(4, 0.5)}, r"labels are float64 \(4,\), must be integers"),
         ({"images": GREY, "labels": np.array([0, 0, 0, 40_000])}, "labels run from 0 to 40000, must lie between -1"),
         ({"images": GREY, "split": np.zeros(4, int)}, r"split \(4,\) must be \(4,\) and hold both 0"),
         ({"images": GREY, "split": np.array([0, 1, 2, 0])}, r"split \(4,\) must be \(4,\) and hold both 0"),

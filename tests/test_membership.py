@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from engram.designs.membership import design, models_of, repeat_name
+from engram.designs.membership import design, groups_of, models_of, repeat_name
 from engram.errors import UserError
 
 ALONE = -1
@@ -141,3 +141,31 @@ def test_the_full_model_is_trained_on_all_training_images_and_holds_out_no_fold(
     split = np.repeat([0, 1], [103, 20])
     folds, in_training = models_of("full", {"design": "k_fold", "folds": 5}, split, np.full(123, ALONE), 42, "e")
     assert folds.tolist() == [-1] and (in_training == [split == 0]).all()
+
+
+def test_copies_are_held_out_together_where_groups_come_from_duplicates(rng):
+    images = rng.integers(0, 256, (40, 16)).astype(np.uint8)
+    images[20:30] = images[:10]
+    images[30] = np.where(images[5] > 100, images[5] - 1, images[5] + 1)  # a near copy of both 5 and 25
+    nobody, split = np.full(40, ALONE), np.zeros(40, int)
+    assert groups_of({}, images, nobody) is nobody
+    exact = groups_of({"groups_from": "duplicates"}, images, nobody)
+    assert (exact[:10] == exact[20:30]).all() and exact[30] == ALONE
+    near = groups_of({"groups_from": "duplicates", "duplicate_distance": 1}, images, nobody)
+    assert near[5] == near[25] == near[30] != ALONE
+    given = np.where(np.isin(np.arange(40), (5, 39)), 7, ALONE)
+    both = groups_of({"groups_from": "duplicates"}, images, given)
+    assert both[5] == both[25] == both[39] != ALONE
+    membership = design({"design": "k_fold", "folds": 5, "repeats": 3}, split, exact, 42, "e")
+    assert (membership.in_training[:, :10] == membership.in_training[:, 20:30]).all()
+
+
+@pytest.mark.parametrize(("size", "count", "folds"), [(2, 27, 5), (3, 10, 4), (5, 4, 4), (4, 3, 2)])
+def test_groups_that_do_not_fill_folds_evenly_are_held_out_together_all_the_same(size, count, folds):
+    group = np.concatenate([np.repeat(np.arange(count), size), [ALONE]])
+    membership = design({"design": "k_fold", "folds": folds, "repeats": 3}, np.zeros(len(group), int), group, 42, "e")
+    held_out = ~membership.in_training.reshape(3, folds, -1)
+    assert (held_out.sum(axis=1) == 1).all()
+    assert held_out.any(axis=2).all() and np.ptp(held_out.sum(axis=2), axis=1).max() <= size
+    for number in range(count):
+        assert (np.ptp(held_out[:, :, group == number].astype(int), axis=2) == 0).all()

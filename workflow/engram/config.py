@@ -15,6 +15,9 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from engram import datasets
+from engram.datasets import sizes
+from engram.datasets.known import KINDS
+from engram.datasets.paths import absent, expanded
 from engram.errors import UserError
 
 SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
@@ -123,8 +126,11 @@ def _explain(error: ValidationError) -> str:
             )
             return f"{key} is {shown}; choose {choices}"
         case "type":
-            return f"{key} is {shown}, not {_a(error.validator_value)}{_hint(value, error.validator_value)}"
-        case "minimum" | "minItems" | "minProperties":
+            return f"{key} is {shown}, not {_a(error.validator_value)}{_hint(value, error.validator_value, key)}"
+        case "minItems" | "maxItems":
+            bound = "at least" if error.validator == "minItems" else "at most"
+            return f"{key} is {shown}; it must have {bound} {error.validator_value} entries"
+        case "minimum" | "minProperties":
             return f"{key} is {shown}; it must be at least {error.validator_value}"
         case "exclusiveMinimum":
             return f"{key} is {shown}; it must be above {error.validator_value}"
@@ -137,7 +143,9 @@ def _explain(error: ValidationError) -> str:
         case "not":
             return f"{key}: the name {shown} is reserved; choose another"
         case "oneOf":
-            return f"{key} is {shown}; write one of {{subset_of, train, test}}, {{folder}}, {{npz}}, {{hdf5}}"
+            return f"{key} is {shown}; {_choose_kind(value)}"
+        case "anyOf":
+            return f"{key} is {shown}; write white, black or a colour such as '#808080' (with quotes)"
         case "uniqueItems":
             return f"{key} is {shown}; it must not name anything twice"
         case _:
@@ -165,8 +173,21 @@ def _a(kind: str | list[str]) -> str:
     return " or ".join(words.get(k, k) for k in ([kind] if isinstance(kind, str) else kind))
 
 
-def _hint(value: Any, kind: str | list[str]) -> str:
-    """YAML reads 1e-3 as text; say how to write it."""
+def _choose_kind(definition: dict[str, Any]) -> str:
+    """What to write in an entry of `datasets` that has no kind, or several."""
+    kinds = ["subset_of", *KINDS]
+    there = [kind for kind in kinds if kind in definition]
+    if there:
+        return f"its images come from {' and '.join(there)}; write one of them"
+    close = [match for key in definition for match in difflib.get_close_matches(key, kinds, 1)]
+    advice = f"; did you mean {close[0]}?" if close else ""
+    return f"write one of {{subset_of, train, test}}, {{folder}}, {{npz}}, {{hdf5}}{advice}"
+
+
+def _hint(value: Any, kind: str | list[str], key: str) -> str:
+    """How to write what is meant. YAML reads 1e-3 as text, and a path alone is no data set."""
+    if isinstance(value, str) and kind == "object" and key.startswith("datasets."):
+        return f"; write {{folder: {value}}}, or npz or hdf5 for arrays" if value else ""
     try:
         return f"; write {Decimal(value):f}" if isinstance(value, str) and kind == "number" else ""
     except InvalidOperation:
@@ -182,19 +203,26 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
         if name not in experiments
     ]
     root = config.get("data_root")
-    if root is not None and not os.path.isdir(root):  # unlike Path's, it does not raise on a name too long
+    if root is not None and not os.path.isdir(expanded(root)):  # unlike Path's, it does not raise on a name too long
         problems.append(
-            f"data_root: folder {root!r} does not exist; give a folder with data sets as published, or null"
+            f"data_root: folder {root!r} does not exist{absent(root)}; give a folder with data sets as published, or null"
         )
-    known = [*datasets.known(), *(config.get("datasets") or {})]
-    for name, definition in (config.get("datasets") or {}).items():
+    defined = config.get("datasets") or {}
+    known = [*datasets.known(), *defined]
+    for name, definition in defined.items():
         source = definition.get("subset_of")
         if name in datasets.known():
             problems.append(f"datasets.{name}: this name is built in; choose another")
         if source is not None and source not in datasets.known():
             problems.append(f"datasets.{name}.subset_of is {source!r}; {_choose(source, datasets.known())}")
+        black, white = definition.get("value_range", (0, 1))
+        if black >= white:
+            problems.append(
+                f"datasets.{name}.value_range is {[black, white]}; the first number is black, and below white"
+            )
     for name, experiment in experiments.items():
-        problems += [f"experiments.{name}.{problem}" for problem in _in_experiment(experiment, known, estimators)]
+        of_experiment = _in_experiment(experiment, known, estimators) + _in_data_of(experiment, defined)
+        problems += [f"experiments.{name}.{problem}" for problem in of_experiment]
     for name, reproduction in config.get("reproductions", {}).items():
         problems += [f"reproductions.{name}{problem}" for problem in _in_reproduction(name, reproduction, experiments)]
     return problems
@@ -219,6 +247,21 @@ def _in_experiment(experiment: dict[str, Any], known: list[str], estimators: dic
     membership = experiment["membership"]
     if membership["design"] in ("k_fold", "null") and "folds" not in membership:
         problems.append(f"membership lacks folds, which the design {membership['design']} needs")
+    return problems
+
+
+def _in_data_of(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
+    """A size of images that the experiment's model cannot take, and a distance that no one asks for."""
+    problems = []
+    model, side = experiment["model"]["name"], defined.get(experiment["dataset"], {}).get("image_size")
+    if side and "conv_vae" in model and ":" not in model and not sizes.fits(side, side):
+        problems.append(
+            f"dataset is {experiment['dataset']!r}, whose image_size is {side}; {model} takes multiples of {sizes.DIVISOR}, "
+            f"at least {sizes.LEAST_SIDE}: write image_size: {sizes.fitting_size(side)}"
+        )
+    membership = experiment["membership"]
+    if "duplicate_distance" in membership and "groups_from" not in membership:
+        problems.append("membership has a duplicate_distance, which takes effect only with groups_from: duplicates")
     return problems
 
 

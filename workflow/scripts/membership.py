@@ -2,7 +2,7 @@
 
 import time
 
-from engram.designs.membership import design, groups_of
+from engram.designs.membership import design, groups_in
 from engram.files import artifacts, provenance
 from engram.runtime.jobs import job
 
@@ -11,7 +11,8 @@ with job(snakemake.log[0]):
     dataset = artifacts.read(snakemake.input.dataset, "dataset")
     split, label = dataset["split"].values, dataset["label"].values
     settings, seed, experiment = snakemake.params.membership, snakemake.params.seed, snakemake.wildcards.experiment
-    membership = design(settings, split, groups_of(dataset), seed, experiment)
+    group = groups_in(dataset, settings)
+    membership = design(settings, split, group, seed, experiment)
     attributes = provenance.attributes(
         experiment,
         seed,

@@ -4,23 +4,28 @@
 config is checked with `known()` while the workflow is parsed, long before torch or torchvision is needed.
 """
 
+import importlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engram.datasets.known import EMBEDDED, KINDS, PUBLISHED, SUBSETS, modules_of
+from engram.datasets.paths import expanded
 from engram.errors import UserError
 
 if TYPE_CHECKING:
     from engram.datasets.image_set import ImageSet
 
+__all__ = ["PUBLISHED", "known", "make", "mirror_folder", "modules_of", "write"]
+
 SEED = 42  # root of the streams that draw test sets and subsets: a data set belongs to no experiment
-PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "celeba")
-EMBEDDED = ("mnist5k", "mnist1k")
 
 
 def known() -> tuple[str, ...]:
     """Names of the data sets that need no definition in the config."""
-    return EMBEDDED + PUBLISHED
+    return (*EMBEDDED, *SUBSETS, *PUBLISHED)
 
 
 def mirror_folder(configured: str | Path | None) -> Path | None:
@@ -28,13 +33,16 @@ def mirror_folder(configured: str | Path | None) -> Path | None:
 
     Raises UserError if it is not a folder.
     """
-    folder = configured or os.environ.get("ENGRAM_DATA_ROOT") or None
-    if folder and not os.path.isdir(folder):
+    written = configured or os.environ.get("ENGRAM_DATA_ROOT") or None
+    if written is None:
+        return None
+    folder = expanded(written)
+    if not os.path.isdir(folder):
         raise UserError(
             f"data_root: folder '{folder}' does not exist; name a folder that holds the published files, "
             "or leave data_root (and ENGRAM_DATA_ROOT) unset to download them"
         )
-    return Path(folder) if folder else None
+    return folder
 
 
 def make(
@@ -45,44 +53,49 @@ def make(
 ) -> "ImageSet":
     """The images of data set `name`: training images first, then test images.
 
-    `definition` is the config's entry under `datasets`, None for a name of `known()`: one of
-    {subset_of, train, test}, {folder, test_fraction, image_size}, {npz, test_fraction}, {hdf5, test_fraction}.
+    `definition` is the config's entry under `datasets`, None for a name of `known()`. It has one of the keys subset_of,
+    folder, npz, hdf5, and those that docs/own_images.md explains beside it.
     Published files are read from the folder `data_root` (see `mirror_folder`), or downloaded once to `download_dir`.
 
     Raises UserError for a name, a definition or a file that cannot be used.
     """
-    mirror, download_dir = mirror_folder(data_root), Path(download_dir)
+    definition = SUBSETS.get(name) if definition is None else definition
     if definition is None:
-        return _built_in(name, mirror, download_dir)
+        return _built_in(name, data_root, download_dir)
     stream = (SEED, "dataset", name)
     if "subset_of" in definition:
         from engram.datasets import sampling
 
-        whole = _built_in(definition["subset_of"], mirror, download_dir)
+        whole = _built_in(definition["subset_of"], data_root, download_dir)
         return sampling.subset(whole, name, definition.get("train"), definition.get("test"), stream)
-    from engram.datasets import user_arrays, user_folder
-
-    for kind, load in {"folder": user_folder.load, "npz": user_arrays.load, "hdf5": user_arrays.load}.items():
+    for kind, loader in KINDS.items():
         if kind in definition:
-            return load(name, definition, stream)
-    raise UserError(f"datasets.{name}: has the keys {list(definition)}, needs one of subset_of, folder, npz, hdf5")
+            return _imported(loader)(name, definition, stream)
+    raise UserError(f"datasets.{name}: has the keys {list(definition)}, needs one of subset_of, {', '.join(KINDS)}")
 
 
-def _built_in(name: str, mirror: Path | None, download_dir: Path) -> "ImageSet":
-    from engram.datasets import celeba, cifar, embedded, idx
-
-    if name == "mnist5k":
-        return embedded.mnist5k((SEED, "dataset", name))
-    if name == "mnist1k":
-        return make(name, {"subset_of": "mnist5k", "train": 1000, "test": 500})
-    loaders = {"mnist": idx.load, "fashion_mnist": idx.load, "cifar10": cifar.load, "celeba": celeba.load}
-    if name not in loaders:
+def _built_in(name: str, data_root: str | Path | None, download_dir: str | Path) -> "ImageSet":
+    if name in SUBSETS:
+        return make(name, SUBSETS[name], data_root, download_dir)
+    loader = (EMBEDDED | PUBLISHED).get(name)
+    if loader is None:
         raise UserError(f"dataset: '{name}' is neither one of {', '.join(known())} nor defined under `datasets`")
-    return loaders[name](name, mirror, download_dir)
+    return _imported(loader)(name, mirror_folder(data_root), Path(download_dir))
 
 
-def write(path: str | Path, name: str, definition: dict[str, Any] | None, image_set: "ImageSet", **more: Any) -> None:
-    """Store `image_set` as the dataset artifact; `more` are further attributes, such as wall_seconds."""
+def _imported(loader: str) -> Callable[..., "ImageSet"]:
+    module, _, function = loader.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def write(
+    path: str | Path, name: str, definition: dict[str, Any] | None, image_set: "ImageSet", **more: Any
+) -> dict[str, Any]:
+    """Store `image_set` as the dataset artifact; `more` are further attributes, such as wall_seconds.
+
+    Returns the summary of what was read, as `engram.datasets.summary` explains it.
+    """
+    from engram.datasets import summary
     from engram.files import artifacts, provenance
     from engram.files.artifacts import variable
 
@@ -92,7 +105,12 @@ def write(path: str | Path, name: str, definition: dict[str, Any] | None, image_
         "label": variable(sample, image_set.labels, "1", "class, an index into label_names; -1 = none"),
         "split": variable(sample, image_set.split, "1", "0 = training image, 1 = test image"),
         "source_index": variable(sample, image_set.source_index, "1", "index of the image in its source's own order"),
+        "path": variable(sample, image_set.path, "1", "file of the image in its folder, or its index in its array"),
+        "class_name": variable(sample, image_set.class_names(), "1", "name of the class; empty = none"),
     }
+    if image_set.group is not None:
+        variables["group"] = variable(sample, image_set.group, "1", "images of one group belong together; -1 = none")
+    summarized = summary.summarize(image_set)
     attributes = provenance.attributes("", SEED, {"dataset": name, "definition": definition}, **more)
     attributes |= {
         "dataset": name,
@@ -100,5 +118,7 @@ def write(path: str | Path, name: str, definition: dict[str, Any] | None, image_
         "dataset_sha256": image_set.sha256(),
         "source": image_set.source,
         "label_names": image_set.label_names,
+        "summary": json.dumps(summarized, ensure_ascii=False),
     }
     artifacts.write(path, "dataset", variables, attributes)
+    return summarized

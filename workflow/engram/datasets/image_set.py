@@ -1,9 +1,11 @@
 """The one form in which every data set reaches the rest of engram."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from engram.datasets.reading import Reading
 
 TRAIN, TEST = 0, 1
 
@@ -14,7 +16,9 @@ class ImageSet:
 
     images: (n, C*H*W) uint8, flattened in the order channel, row, column; image_shape: (C, H, W);
     labels: (n,) int16, -1 = none, an index into label_names; split: (n,) int8, 0 = training, 1 = test;
-    source_index: (n,) int32, index of the image in its source's own order; source: where the images came from.
+    source_index: (n,) int32, index of the image in its source's own order; source: where the images came from;
+    path: (n,) text, the image's file relative to its folder, with forward slashes, or its index in its array;
+    group: (n,) int64, -1 = none, or None where the source tells no groups; reading: what was met on the way.
     """
 
     images: np.ndarray
@@ -24,11 +28,18 @@ class ImageSet:
     source_index: np.ndarray
     label_names: list[str]
     source: str
+    path: np.ndarray
+    group: np.ndarray | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def take(self, rows: np.ndarray, **changes: object) -> "ImageSet":
         """The images `rows`, in that order, with other fields replaced by `changes`."""
-        taken = {name: getattr(self, name)[rows] for name in ("images", "labels", "split", "source_index")}
-        return replace(self, **(taken | changes))
+        names = ["images", "labels", "split", "source_index", "path", *(["group"] if self.group is not None else [])]
+        return replace(self, **({name: getattr(self, name)[rows] for name in names} | changes))
+
+    def class_names(self) -> np.ndarray:
+        """(n,) text: the name of each image's class, empty where it has none."""
+        return np.array([*self.label_names, ""], dtype=object)[self.labels]
 
     def sha256(self) -> str:
         """Hash of the bytes of images, labels and split."""
@@ -45,8 +56,13 @@ def from_source(
     split: np.ndarray,
     label_names: list[str],
     source: str,
+    path: list[str] | None = None,
+    **more: object,
 ) -> ImageSet:
-    """An ImageSet of images in their source's order, moved only where a test image stands before a training image."""
+    """An ImageSet of images in their source's order, moved only where a test image stands before a training image.
+
+    Without `path` it is the index of the image; `more` are further fields of ImageSet.
+    """
     source_index = np.arange(len(images), dtype=np.int32)
     whole = ImageSet(
         images.reshape(len(images), -1),
@@ -56,6 +72,8 @@ def from_source(
         source_index,
         label_names,
         source,
+        np.array([str(index) for index in source_index] if path is None else path, dtype=object),
+        **more,
     )
     if (np.diff(whole.split) >= 0).all():
         return whole

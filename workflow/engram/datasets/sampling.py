@@ -1,5 +1,7 @@
 """Drawing a test set or a subset with the classes in the proportions of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from engram.datasets.image_set import TEST, TRAIN, ImageSet
@@ -26,9 +28,22 @@ def stratified_draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> 
     return rng.permutation(np.concatenate(drawn))
 
 
+def whole_groups(group: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of about `size` images that split no group of group (n,), -1 = alone: at least one unit, never all of them."""
+    unit = np.unique(np.where(group < 0, np.arange(len(group)) + group.max() + 1, group), return_inverse=True)[1]
+    order = rng.permutation(unit.max() + 1)
+    drawn = int(np.searchsorted(np.cumsum(np.bincount(unit)[order]), size, side="right"))
+    return np.flatnonzero(np.isin(unit, order[: max(1, drawn)]))
+
+
 def split_off_test(whole: ImageSet, size: int, stream: tuple[Name, ...]) -> ImageSet:
-    """`whole` with `size` of its images, drawn by class, as test set, and the others, in random order, to train on."""
-    test = stratified_draw(whole.labels, size, generator(*stream, "test"))
+    """`whole` with `size` of its images, drawn by class, as test set, and the others, in random order, to train on.
+
+    Where there are groups, the test set is of whole groups, or an image would be tested whose twin is trained on.
+    """
+    rng = generator(*stream, "test")
+    grouped = whole.group is not None and (whole.group >= 0).any()
+    test = whole_groups(whole.group, size, rng) if grouped else stratified_draw(whole.labels, size, rng)
     train = generator(*stream, "train").permutation(np.setdiff1d(np.arange(len(whole.labels)), test))
     split = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
     return whole.take(np.concatenate([train, test]), split=split)
@@ -42,7 +57,14 @@ def split_by_fraction(whole: ImageSet, name: str, fraction: float, stream: tuple
     size = max(1, round(n * fraction))
     if size >= n:
         raise UserError(f"datasets.{name}: {n} image(s) with test_fraction {fraction} leave none to train on")
-    return split_off_test(whole, size, stream)
+    parts = split_off_test(whole, size, stream)
+    if parts.split.all():
+        raise UserError(
+            f"datasets.{name}: all images are of one group, which leaves none to train on or none to test with"
+        )
+    how = "whole groups" if whole.group is not None else "by class"
+    split = f"a share of {fraction} drawn at random ({how}) and set aside as test images"
+    return replace(parts, reading=replace(whole.reading, split=split))
 
 
 def subset(whole: ImageSet, name: str, train: int | None, test: int | None, stream: tuple[Name, ...]) -> ImageSet:

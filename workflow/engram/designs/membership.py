@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from engram.datasets import duplicates
 from engram.errors import UserError
 from engram.files.artifacts import variable
 from engram.randomness import generator
@@ -72,15 +73,10 @@ def models_of(
     return membership.fold[mine], membership.in_training[mine]
 
 
-def groups_of(dataset: xr.Dataset) -> np.ndarray:
-    """(sample,): the group of every image of a data set, such as the copies of one image; -1 for none."""
-    return dataset["group"].values if "group" in dataset else np.full(dataset.sizes["sample"], -1)
-
-
 def design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str) -> Membership:
     """The membership of one experiment, from its `membership` settings.
 
-    settings: {design, folds, repeats, groups}, where design is one of
+    settings: {design, folds, repeats, groups}, and those that `groups_of` takes, where design is one of
       k_fold         every model is trained on all training images but one fold; fold sizes differ by at most one
       half_split     k_fold with two folds: the two models of a repeat are trained on complementary halves
       leave_one_out  k_fold with one image a fold
@@ -119,6 +115,23 @@ def design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int,
     return Membership(in_training.reshape(shape), counted_as_in.reshape(shape), repeat, fold)
 
 
+def groups_of(settings: dict, images: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Group of each image, (sample,), -1 = none: as the data set gives them, and with groups_from: duplicates copies, too.
+
+    images: (sample, pixels) uint8; settings may state duplicate_distance, the mean difference in grey levels up to which two
+    images count as copies (0: equal to the byte). What either way holds together stays together.
+    """
+    if settings.get("groups_from") != "duplicates":
+        return given
+    return duplicates.joined(given, duplicates.groups(images, settings.get("duplicate_distance", 0)))
+
+
+def groups_in(dataset: xr.Dataset, settings: dict) -> np.ndarray:
+    """`groups_of` the images of a data set's file."""
+    given = dataset["group"].values if "group" in dataset else np.full(dataset.sizes["sample"], -1)
+    return groups_of(settings, dataset["images"].values, given)
+
+
 def _folds(settings: dict, n: int) -> int:
     """Number of folds of the design over n training images."""
     name = settings["design"]
@@ -149,19 +162,24 @@ def _apart(group: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _together(group: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each image, at random with equal sizes, the images of a group in one fold."""
+    """Fold of each image, at random, the images of a group in one fold; sizes are equal as far as groups allow it."""
+    largest = -(-len(group) // folds)
     free = rng.permutation(len(group) // folds + (np.arange(folds) < len(group) % folds))
     fold_of = np.empty(len(group), dtype=int)
     groups, sizes = np.unique(group[group >= 0], return_counts=True)
     for number in np.lexsort((rng.random(len(sizes)), -sizes)):  # largest first, or a large one may find no room
         fold = int(np.argmax(free + rng.random(folds)))
-        if free[fold] < sizes[number]:
+        if sizes[number] > largest:
             raise UserError(
                 f"membership.groups: together, but group {groups[number]} has {sizes[number]} images and no fold has "
-                f"room for more than {free[fold]}; use fewer folds or groups: apart"
+                f"room for more than {largest}; use fewer folds or groups: apart"
             )
         fold_of[group == groups[number]] = fold
         free[fold] -= sizes[number]
+    alone = int((group < 0).sum())
+    free = np.maximum(free, 0)
+    while free.sum() > alone:  # some fold took a group beyond its share
+        free[np.argmax(free)] -= 1
     fold_of[group < 0] = rng.permutation(np.repeat(np.arange(folds), free))
     return fold_of
 

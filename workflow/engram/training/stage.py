@@ -35,7 +35,7 @@ def train(
     scored_epochs, membership and seed of the config, and the content hash of the code.
     """
     data = artifacts.read(dataset_path, "dataset")
-    group = membership.groups_of(data)
+    group = membership.groups_in(data, values["membership"] or {})
     folds, in_training = membership.models_of(
         repeat, values["membership"], data.split.values, group, values["seed"], experiment
     )

@@ -1,0 +1,30 @@
+"""Paths as a user writes them in the config."""
+
+import os
+import re
+from pathlib import Path
+
+
+def expanded(written: str | Path) -> Path:
+    """`written` with `~` and environment variables replaced; a variable that is not set stays as it is."""
+    return Path(os.path.expandvars(os.path.expanduser(written)))
+
+
+def absent(written: str | Path) -> str:
+    """Why nothing may be found under the path `written`, in words to follow "does not exist"; "" if it is plain."""
+    path = expanded(written)
+    if unset := re.findall(r"\$(?:\w+|\{\w+\})", str(path)):
+        return f": the environment variable {unset[0]} is not set"
+    return "" if os.path.isabs(written) else f": looked for {os.path.abspath(path)}"
+
+
+def readable(name: str) -> str:
+    """A file's name as valid text: bytes that are not UTF-8 become `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal: control characters, which could move its cursor, become escapes."""
+    return "".join(
+        letter if letter.isprintable() or ord(letter) > 0xA0 else repr(letter)[1:-1] for letter in readable(text)
+    )
