@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from engram.arrays import whole_number
+from engram.errors import UserError
 from engram.scores import independent_models, permutation, statistics
 from engram.scores.checks import Matrices, matrices
 from engram.scores.permutation import QUANTILES, PermutationTest
@@ -107,6 +108,8 @@ def permutation_test(
         >>> engram.permutation_test(log_px, [[1], [0], [1], [1]], repeat=[0, 0, 0, 0]).p_value
         array([0.25])
     """
+    if repeat is None:
+        raise UserError("repeat: is None; give each model's split, or one number for all if any relabelling is as good")
     given = matrices(log_px, in_training, repeat)
     return _test(given, whole_number(permutations, "permutations", 1), whole_number(seed, "seed", 0))
 
