@@ -75,6 +75,16 @@ def test_score_takes_random_subsets_without_repeats(tmp_path, rng):
     assert pd.read_csv(tmp_path / "new/scores.csv").notna().all(axis=None)
 
 
+def test_scores_without_p_values_are_not_called_unmemorized(tmp_path, rng, capsys):
+    halves = np.arange(200) % 2 == np.array([0, 1] * 5)[:, None]
+    for name, values in (("log_px", rng.normal(size=(10, 200))), ("in_training", halves)):
+        np.save(tmp_path / f"{name}.npy", values)
+    run("score", tmp_path / "log_px.npy", tmp_path / "in_training.npy", "--output", tmp_path / "scores.csv")
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path}/scores.csv: scores of 200 images\n"
+    assert said.err.startswith("engram: warning: standard_error, p_value and q_value are NaN")
+
+
 def damaged(folder):
     (folder / "damaged.npz").write_bytes(b"PK no zip")
     return folder / "damaged.npz"

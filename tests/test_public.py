@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 import xarray as xr
 from hypothesis import given, settings
@@ -158,6 +159,32 @@ def with_value(values, value):
     return values
 
 
+# What is no array of numbers at all, whichever argument it stands for.
+NO_ARRAY = {
+    "a number": 3.5,
+    "text": "log_px.npy",
+    "a dictionary": {"a": 1},
+    "nothing": [],
+    "ragged": [[1.0], [2.0, 3.0]],
+    "deeper": [[[1], [2, 3]]],
+    "a sparse matrix": scipy.sparse.csr_matrix(LOG_PX),
+    "a sparse tensor": torch.tensor(LOG_PX).to_sparse(),
+    "a data set": xr.Dataset({"log_px": (("model", "sample"), LOG_PX)}),
+    "times": np.zeros((4, 3), "M8[s]"),
+    "a missing number": pd.DataFrame(LOG_PX).astype("Float64").mask(LOG_PX < -29),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ARRAY)
+def test_what_is_no_array_of_numbers_is_one_line_in_any_place(kind):
+    for position, name in enumerate(("log_px", "in_training", "repeat")):
+        arguments = [LOG_PX, IN_TRAINING, REPEAT]
+        arguments[position] = NO_ARRAY[kind]
+        with pytest.raises(UserError, match=f"^{name}: ") as raised:
+            engram.permutation_test(*arguments)
+        assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_one_line_that_names_it(kind):
     change, message = WRONG[kind]
@@ -191,6 +218,11 @@ def test_labels_of_tables_must_agree_and_are_named():
     assert list(score(log_px, IN_TRAINING, repeat).index) == list(score(LOG_PX, mask, REPEAT).index)
     with pytest.raises(UserError, match="in_training: its images are not those of log_px"):
         engram.score(pd.DataFrame(LOG_PX), pd.DataFrame(IN_TRAINING)[[2, 1, 0]], REPEAT)
+
+
+def test_the_test_asks_for_repeats():
+    with pytest.raises(UserError, match="repeat: is None; give each model's split, or one number for all"):
+        engram.permutation_test(LOG_PX, IN_TRAINING, None)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,9 @@ WRONG_X = {
     "another size": (lambda: np.zeros((5, 8, 6), np.uint8), r"x: has the shape \(5, 8, 6\), the model takes images"),
     "a single image": (lambda: np.zeros((6, 8), np.uint8), "with n = 1 for a single image"),
     "no image": (lambda: np.zeros((0, 6, 8), np.uint8), "which holds no image"),
-    "text": (lambda: "digits.png", "x: holds <U10, not numbers"),
+    "text": (lambda: "digits.png", "x: is a single str, not an array"),
+    "complex": (lambda: torch.zeros(5, 6, 8) * 1j, "x: is a torch.strided tensor of torch.complex64"),
+    "sparse": (lambda: torch.zeros(5, 48).to_sparse(), "x: is a torch.sparse_coo tensor"),
 }  # fmt: skip
 
 

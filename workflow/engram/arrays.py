@@ -26,22 +26,19 @@ def array(values: Any, name: str) -> np.ndarray:
 
     Raises UserError where that is no rectangular array of numbers.
     """
-    try:
-        found = _to_numpy(values)
-    except Exception as error:  # every framework has errors of its own
-        raise UserError(f"{name}: is no rectangular array of numbers ({first_line(error)})") from error
+    found = _converted(values, name)
     if isinstance(found, np.ma.MaskedArray):
         if np.ma.is_masked(found):
-            raise UserError(
-                f"{name}: has masked values, of which the first is at {first_place(np.ma.getmaskarray(found))}"
-            )
+            place = first_place(np.ma.getmaskarray(found))
+            raise UserError(f"{name}: has masked values, of which the first is at {place}")
         found = found.data
     if found.dtype == object:
         found = _from_objects(found, name)
     if found.dtype.kind not in "biuf":
         raise UserError(f"{name}: holds {found.dtype}, not numbers")
-    small_or_long = found.dtype.kind == "f" and found.dtype not in (np.float32, np.float64)
-    return found.astype(np.float64) if small_or_long else found
+    if found.dtype.kind == "f" and found.dtype not in (np.float32, np.float64):
+        return found.astype(np.float64)
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
 def whole_number(value: Any, name: str, least: int) -> int:
@@ -63,13 +60,23 @@ def labelled(values: Any, name: str, numeric: bool = True) -> Labelled:
     else:
         labels = []
     labels = [None if label is None else np.asarray(label) for label in labels]
-    found = array(values, name) if numeric else np.asarray(_to_numpy(values))
+    found = array(values, name) if numeric else _converted(values, name)
     return Labelled(found, labels[0] if labels else None, labels[-1] if len(labels) > 1 else None)
 
 
 def first_place(wrong: np.ndarray) -> tuple[int, ...]:
     """Index of the first true value of a mask."""
     return tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
+
+
+def _converted(values: Any, name: str) -> np.ndarray:
+    try:
+        found = _to_numpy(values)
+    except Exception as error:  # every framework has errors of its own
+        raise UserError(f"{name}: is no rectangular array of numbers ({first_line(error)})") from error
+    if not found.ndim:
+        raise UserError(f"{name}: is a single {type(values).__name__}, not an array")
+    return found
 
 
 def _to_numpy(values: Any) -> np.ndarray:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from engram.analyses import neighbors
-from engram.arrays import array
 from engram.errors import UserError
+from engram.tensors import tensor
 
 __all__ = ["distance_ratio", "nearest"]
 
@@ -63,7 +63,7 @@ def _images(**given: Any) -> list[Tensor]:
 
 
 def _tensor(images: Any, name: str) -> Tensor:
-    found = images.detach() if isinstance(images, Tensor) else torch.from_numpy(array(images, name).copy())
+    found = tensor(images, name)
     if found.ndim < 2 or not found.numel():
         raise UserError(f"{name}: has the shape {tuple(found.shape)}, must be (images, ...) with at least one image")
     return found

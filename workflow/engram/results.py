@@ -23,7 +23,8 @@ def load(folder: str | Path) -> "Experiment":
     folder is none of an experiment, naming those beside it.
 
         >>> import engram
-        >>> engram.load("results/quickstart").scores["corrected"].score  # doctest: +SKIP
+        >>> engram.load("results/quickstart").scores["corrected"]["score"].dims
+        ('epoch', 'sample')
     """
     folder = Path(folder)
     if not (folder / "membership.h5").is_file():

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engram.arrays import array, first_place, whole_number
+from engram.arrays import first_place, whole_number
 from engram.errors import UserError
 from engram.likelihood import estimation
 from engram.likelihood.importance import Estimate
 from engram.models import observations
 from engram.randomness import image_uniforms
+from engram.tensors import tensor
 
 CHANNELS = (1, 3)  # by which a model without image_shape knows the channel axis
 
@@ -54,7 +55,7 @@ def estimate(
 
 def observation(model: nn.Module, x: Any, seed: int) -> Tensor:
     """What the model sees, (n, *image_shape) on its device and in its precision: drawn by `seed` if x is uint8."""
-    given = x.detach() if isinstance(x, Tensor) else torch.from_numpy(array(x, "x").copy())
+    given = tensor(x, "x")
     if given.dtype != torch.uint8 and not given.is_floating_point():
         raise UserError(f"x: holds {given.dtype}; give images as uint8 grey levels, or observations as floats")
     given = _channels_first(given, getattr(model, "image_shape", None))

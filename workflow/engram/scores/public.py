@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from engram.arrays import whole_number
+from engram.errors import UserError
 from engram.scores import independent_models, permutation, statistics
 from engram.scores.checks import Matrices, matrices
 from engram.scores.permutation import QUANTILES, PermutationTest
@@ -47,11 +48,11 @@ def score(
     log p or no 0 and 1, shapes that do not fit, and images that all models or none were trained on.
 
         >>> import engram
-        >>> log_px = [[-10.0], [-14.0], [-11.0], [-15.0]] * 3
-        >>> engram.score(log_px, [[1], [0], [1], [0]] * 3, repeat=[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
-               score  standard_error   p_value   q_value
+        >>> log_px = [[-10.0], [-14.0], [-11.0], [-13.0]] * 3
+        >>> engram.score(log_px, [[1], [0], [1], [0]] * 3, repeat=[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]).round(3)
+               score  standard_error  p_value  q_value
         image
-        0        4.0             0.0  0.015625  0.015625
+        0        3.0           0.447    0.016    0.016
     """
     given = matrices(log_px, in_training, repeat)
     permutations, seed = whole_number(permutations, "permutations", 1), whole_number(seed, "seed", 0)
@@ -107,6 +108,8 @@ def permutation_test(
         >>> engram.permutation_test(log_px, [[1], [0], [1], [1]], repeat=[0, 0, 0, 0]).p_value
         array([0.25])
     """
+    if repeat is None:
+        raise UserError("repeat: is None; give each model's split, or one number for all if any relabelling is as good")
     given = matrices(log_px, in_training, repeat)
     return _test(given, whole_number(permutations, "permutations", 1), whole_number(seed, "seed", 0))
 
