@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engram.files import artifacts
+from engram.files import artifacts, inputs
 from engram.models import LatentVariableModel, build, observations
-from engram.scores.stage import epoch_of
 from engram.training.state import StateFolder
 from engram.training.training import Plan, Training
 
@@ -132,8 +131,8 @@ def finished_log_px(experiment: Path, estimator: str) -> tuple[np.ndarray, np.nd
     in_training (models, images), repeat (models,), and which images are test images.
     """
     files = sorted(experiment.glob(f"likelihood/{estimator}/repeat-*/epoch-*.h5"))
-    last = max(map(epoch_of, files))
-    stored = [artifacts.read(path, "likelihood") for path in files if epoch_of(path) == last]
+    last = max(map(inputs.epoch_of, files))
+    stored = [artifacts.read(path, "likelihood") for path in files if inputs.epoch_of(path) == last]
     repeat, fold, log_px = (
         np.concatenate([part[name].values for part in stored]) for name in ("repeat", "fold", "log_px")
     )

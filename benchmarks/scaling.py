@@ -7,6 +7,7 @@ scales the number of images. Peak memory of finished stages is read from the art
 """
 
 import argparse
+import json
 import multiprocessing
 import re
 import subprocess
@@ -22,8 +23,9 @@ import torch
 from common import print_table
 
 from engram.analyses.neighbors import nearest
-from engram.designs.membership import Membership, design, repeat_name
-from engram.files import artifacts, provenance
+from engram.designs.membership import Membership, design
+from engram.designs.repeats import repeat_name
+from engram.files import artifacts, inputs, provenance
 from engram.files.artifacts import variable
 from engram.runtime.machine import peak_memory
 from engram.scores import stage
@@ -108,13 +110,13 @@ def _write_experiment(folder: str, images: int, epochs: int) -> None:
             variables[axis] = variable(("model",), getattr(membership, axis)[mine], "1", axis)
         for epoch in range(1, epochs + 1):
             path = f"{folder}/likelihood/corrected/{repeat_name(repeat)}/epoch-{epoch}.h5"
-            artifacts.write(path, "likelihood", variables, {})
+            artifacts.write(path, "likelihood", variables, {"values": json.dumps({"epoch": epoch})})
 
 
 def _score(folder: str, permutations: int) -> float:
     """The score stage, from files to the variables of its artifact."""
     paths = sorted(map(str, Path(folder).glob("likelihood/corrected/*/*.h5")))
-    epochs = sorted({stage.epoch_of(path) for path in paths})
+    epochs = sorted({inputs.epoch_of(path) for path in paths})
     started = time.perf_counter()
     membership = artifacts.read(f"{folder}/membership.h5", "membership")
     variables, *_ = stage.compute(paths, membership, "mean_log", epochs, permutations, 42, threads=2)

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import itertools
 import os
 import re
 import sys
@@ -15,13 +14,17 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 
 sys.path.insert(0, str(WORKFLOW))
 
+from engram import catalogue
 from engram import config as engram_config
 from engram.runtime import requests
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded
+from engram.designs.repeats import FULL
 from engram.errors import UserError
+from engram.report import contents
 from engram.runtime.machine import has_gpu
-from engram.files import kept, own_images
+from engram.files import kept, layout, own_images
+from engram.files.layout import Layout
 from engram.files.provenance import importable_by_scripts
 from engram.files.source import source_digest
 from engram.models.known import source_of
@@ -33,19 +36,7 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-FIGURES = [
-    "losses",
-    "quantiles",
-    "score_histogram",
-    "grids",
-    "density_split",
-    "neighbors",
-    "mode_collapse",
-    "comparison",
-    "error_by_repeats",
-]
-AS_PUBLISHED_AND_CORRECTED = {"as published": "published", "corrected": "corrected"}
-ANALYSES = ["neighbors", "mode_collapse", "density_split"]
+EXPERIMENT = Layout("{experiment}")  # paths with the wildcard
 
 
 wildcard_constraints:
@@ -57,24 +48,40 @@ wildcard_constraints:
     reproduction="|".join(map(re.escape, config.get("reproductions", {}))) or "-",
 
 
-def code(script):
-    """A parameter: content hash of a rule's script and of the modules it uses. Its change reruns the rule, a touch does not."""
-    return lambda wildcards: source_digest(WORKFLOW / "scripts" / f"{script}.py")
+def code(script, *modules):
+    """A parameter: content hash of a rule's script and of the modules it uses. Its change reruns the rule, a touch does not.
+
+    `modules` are those that the script imports by a name it is given.
+    """
+    return lambda wildcards: source_digest(WORKFLOW / "scripts" / f"{script}.py", *modules)
 
 
-def code_with_model(script):
-    """The same of a rule that loads models: the module of the experiment's model counts, too, engram's or the user's own."""
+def code_with_model(script, *modules):
+    """The same where models are loaded: the module of the experiment's model counts, too, engram's or the user's own."""
 
     def digest(wildcards):
         model = config["experiments"][wildcards.experiment]["model"]["name"]
-        return source_digest(WORKFLOW / "scripts" / f"{script}.py", source_of(model))
+        return source_digest(WORKFLOW / "scripts" / f"{script}.py", *modules, source_of(model))
 
     return digest
 
 
+def code_of_analysis(name):
+    """The same of an analysis, with the code that loads the full model, where it does."""
+    computed_by = f"engram.analyses.{name}"
+    if "full_model" in catalogue.ANALYSES[name].reads:
+        return code_with_model("analysis", computed_by, "engram.training.trained")
+    return code("analysis", computed_by)
+
+
+def describe(rule, text):
+    """Set a docstring that cannot be a literal, because the rule it explains is made in a loop."""
+    workflow.get_rule(rule).docstring = text
+
+
 def page():
-    """Content hash of the report's page and captions."""
-    files = sorted((WORKFLOW / "engram/report").glob("*/*.*"))
+    """Content hash of the report's page and captions, and of the titles in the catalogue."""
+    files = [*sorted((WORKFLOW / "engram/report").glob("*/*.*")), WORKFLOW / "engram/catalogue.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -126,44 +133,34 @@ def content_of_own_images(wildcards):
 
 
 def dataset_of(wildcards):
-    return f"results/datasets/{config['experiments'][wildcards.experiment]['dataset']}.h5"
+    return layout.dataset(config["experiments"][wildcards.experiment]["dataset"])
 
 
-def estimators_of(experiment):
-    """Settings of an experiment's estimators by name, overrides included."""
-    names = config["experiments"][experiment]["estimators"]
-    return {name: engram_config.estimator(config, experiment, name) for name in names}
+def described(wildcards):
+    """What there is of the job's experiment: settings, and the paths of all artifacts."""
+    return contents.experiment(config, wildcards.experiment)
 
 
-def encoder_part_pair(experiment):
-    """The estimators (encoder, laplace) of an experiment that differ in the proposal only, or None if there are no two."""
-    settings = estimators_of(experiment)
-    fixed = {name: estimator for name, estimator in settings.items() if estimator["observation"] == "fixed"}
-    for encoder, laplace in itertools.permutations(fixed, 2):
-        proposals = fixed[encoder]["proposal"], fixed[laplace]["proposal"]
-        if proposals == ("encoder", "laplace") and fixed[encoder]["statistic"] == fixed[laplace]["statistic"]:
-            return encoder, laplace
-    return None
+def read_by(declared):
+    """Input: the files that an analysis or a figure reads, named as in its `reads`."""
+
+    def paths(wildcards):
+        try:
+            return contents.inputs(declared, described(wildcards))
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+    return paths
 
 
-def analyses(experiment):
-    return [*ANALYSES, *(["encoder_part"] if encoder_part_pair(experiment) else [])]
+def estimators_read(declared):
+    """A parameter: the estimators whose scores an analysis or a figure reads, in this order."""
+    return lambda wildcards: contents.estimators_read(declared, described(wildcards))
 
 
-def figures(experiment):
-    return [*FIGURES, *(["encoder_part"] if encoder_part_pair(experiment) else [])]
-
-
-def scores_of_pair(which):
-    """Scores by the encoder's (0) or the Laplace (1) estimator of the pair that the encoder part compares."""
-    return lambda wildcards: (
-        f"results/{wildcards.experiment}/scores/{encoder_part_pair(wildcards.experiment)[which]}.h5"
-    )
-
-
-def repeats(experiment):
-    """repeat-00, repeat-01, ...: the trainings whose models are scored."""
-    return [f"repeat-{number:02d}" for number in range(config["experiments"][experiment]["membership"]["repeats"])]
+def growing(amount):
+    """A resource that a job asks more of with every attempt."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def training_of_any_length(wildcards):
@@ -177,13 +174,15 @@ def design_of_a_repeat(wildcards):
 
     So training does not read membership.h5, which changes with that number. The full model has no folds.
     """
-    if wildcards.repeat not in [*repeats(wildcards.experiment), "full"]:
+    membership = config["experiments"][wildcards.experiment]["membership"]
+    if wildcards.repeat == FULL:
+        return None
+    if wildcards.repeat not in contents.repeats(config["experiments"][wildcards.experiment]):
         raise WorkflowError(
             f"{wildcards.repeat} is beyond experiments.{wildcards.experiment}.membership.repeats, "
-            f"which is {len(repeats(wildcards.experiment))}"
+            f"which is {membership['repeats']}"
         )
-    membership = config["experiments"][wildcards.experiment]["membership"]
-    return None if wildcards.repeat == "full" else {k: v for k, v in membership.items() if k != "repeats"}
+    return {key: value for key, value in membership.items() if key != "repeats"}
 
 
 def epochs_to_train(wildcards):
@@ -191,7 +190,7 @@ def epochs_to_train(wildcards):
     experiment = config["experiments"][wildcards.experiment]
     values = {key: experiment[key] for key in ("model", "training", "scored_epochs", "seed")}
     values |= {"membership": design_of_a_repeat(wildcards), "code": code_with_model("train")(wildcards)}
-    path = f"results/{wildcards.experiment}/models/{wildcards.repeat}.h5"
+    path = Layout(wildcards.experiment).models(wildcards.repeat)
     found = kept.epochs_to_train(path, values)
     if found.cost and workflow.is_main_process:
         say_once(found.cost)
@@ -216,168 +215,73 @@ def trained_models(wildcards):
 
 def likelihoods(wildcards):
     """Likelihood files of all repeats and scored epochs of an estimator."""
-    return expand(
-        "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
-        experiment=wildcards.experiment,
-        estimator=wildcards.estimator,
-        repeat=repeats(wildcards.experiment),
-        epoch=config["experiments"][wildcards.experiment]["scored_epochs"],
-    )
+    return contents.likelihoods(config, wildcards.experiment, wildcards.estimator)
 
 
-def scores(wildcards):
-    """Scores by every estimator of the experiment, in the config's order."""
-    return expand(
-        "results/{experiment}/scores/{estimator}.h5",
-        experiment=wildcards.experiment,
-        estimator=config["experiments"][wildcards.experiment]["estimators"],
-    )
+def all_results(experiments):
+    return [path for experiment in experiments for path in contents.results(config, experiment)]
 
 
-def all_models(wildcards):
-    """Models of every repeat, the full model last."""
-    return expand(
-        "results/{experiment}/models/{repeat}.h5",
-        experiment=wildcards.experiment,
-        repeat=[*repeats(wildcards.experiment), "full"],
-    )
+def all_scores(experiments):
+    return [path for experiment in experiments for path in contents.scores(config, experiment)]
 
 
-def results_of(experiment):
-    """Every artifact of an experiment that stands behind its part of the report."""
-    settings = config["experiments"][experiment]
-    return [
-        *expand(
-            "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
-            experiment=experiment,
-            estimator=settings["estimators"],
-            repeat=repeats(experiment),
-            epoch=settings["scored_epochs"],
-        ),
-        *expand(
-            "results/{experiment}/scores/{estimator}.{ending}",
-            experiment=experiment,
-            estimator=settings["estimators"],
-            ending=["h5", "csv"],
-        ),
-        *expand("results/{experiment}/analyses/{analysis}.h5", experiment=experiment, analysis=analyses(experiment)),
-        *expand(
-            "results/{experiment}/figures/{figure}.{ending}",
-            experiment=experiment,
-            figure=figures(experiment),
-            ending=["pdf", "png"],
-        ),
+def report_experiments(experiments):
+    """A parameter: what the report knows of some experiments."""
+    return [contents.experiment(config, experiment) for experiment in experiments]
+
+
+def report_inputs(experiments):
+    """Every file that the report of some experiments reads."""
+    return [path for experiment in report_experiments(experiments) for path in contents.files(experiment)]
+
+
+def read_of_two_rates(figure):
+    """Input: what a figure reads of the two experiments that it compares."""
+    return lambda wildcards: [
+        path
+        for experiment in contents.of_two_rates(config, wildcards.reproduction)
+        for path in contents.flat(contents.inputs(figure, experiment))
     ]
 
 
-def report_experiment(experiment):
-    """What the report needs to know of an experiment: its settings and the paths of its artifacts."""
-    settings = config["experiments"][experiment]
-    folder = f"results/{experiment}"
-    likelihoods = [path for path in results_of(experiment) if "/likelihood/" in path]
-    return {
-        "name": experiment,
-        "settings": settings,
-        "estimators": estimators_of(experiment),
-        "dataset": f"results/datasets/{settings['dataset']}.h5",
-        "membership": f"{folder}/membership.h5",
-        "models": [f"{folder}/models/{repeat}.h5" for repeat in [*repeats(experiment), "full"]],
-        "likelihoods": likelihoods,
-        "scores": {name: f"{folder}/scores/{name}.h5" for name in settings["estimators"]},
-        "analyses": {name: f"{folder}/analyses/{name}.h5" for name in analyses(experiment)},
-        "figures": {name: f"{folder}/figures/{name}.png" for name in figures(experiment)},
-    }
-
-
-def report_inputs(experiments, kinds=("scores", "analyses", "figures")):
-    """Every file that the report of some experiments reads."""
-    paths = []
-    for entry in map(report_experiment, experiments):
-        paths += [entry["dataset"], entry["membership"], *entry["models"], *entry["likelihoods"]]
-        paths += [path for kind in kinds for path in entry[kind].values()]
-    return paths
-
-
-def reproduced(reproduction):
-    """This config's experiments by the names of the paper's that they stand for."""
-    return config["reproductions"][reproduction]
-
-
-def both_rates(reproduction):
-    """The experiments that stand for the paper's MNIST at learning rates 1e-3 and 1e-4; none if there are not both."""
-    names = [reproduced(reproduction).get(name) for name in ("mnist_lr1e-3", "mnist_lr1e-4")]
-    return names if all(names) else []
-
-
-def experiments_of_both_rates(wildcards):
-    """What figures need to know of these two experiments."""
-    return [report_experiment(experiment) for experiment in both_rates(wildcards.reproduction)]
-
-
-def rates(wildcards):
-    """Their learning rates."""
-    return [entry["settings"]["training"]["learning_rate"] for entry in experiments_of_both_rates(wildcards)]
-
-
-def full_models_of_both_rates(wildcards):
-    return [entry["models"][-1] for entry in experiments_of_both_rates(wildcards)]
-
-
-def scores_of_both_rates(wildcards):
-    return [path for entry in experiments_of_both_rates(wildcards) for path in entry["scores"].values()]
-
-
-def likelihoods_of_both_rates(wildcards):
-    """With the memberships by which they are turned into scores."""
-    return [
-        path for entry in experiments_of_both_rates(wildcards) for path in [entry["membership"], *entry["likelihoods"]]
+def extracts_of_two_rates(figure):
+    """A parameter: what such a figure is drawn from."""
+    return lambda wildcards: [
+        contents.extract(figure, experiment) for experiment in contents.of_two_rates(config, wildcards.reproduction)
     ]
 
 
 def reproduction_experiments(wildcards):
-    """What the report needs to know of a reproduction's experiments, by the names of the paper's."""
-    return {name: report_experiment(ours) for name, ours in reproduced(wildcards.reproduction).items()}
-
-
-def reproduction_figures(reproduction):
-    """Figures that compare the experiments of a reproduction, by name."""
-    names = ["losses", "quantiles", "score_histogram"] if both_rates(reproduction) else []
-    return {name: f"results/{reproduction}/figures/{name}.png" for name in names}
+    """A parameter: what there is of a reproduction's experiments, by the names of the paper's."""
+    return contents.reproduction(config, wildcards.reproduction)
 
 
 def reproduction_page(wildcards):
-    """What the report of a reproduction shows before its experiments."""
-    table = f"results/{wildcards.reproduction}/reproduction.csv"
-    return {"table": table, "figures": reproduction_figures(wildcards.reproduction)}
+    """A parameter: what the report of a reproduction shows before its experiments."""
+    name = wildcards.reproduction
+    return {"table": Layout(name).reproduction, "figures": contents.reproduction_figures(config, name)}
 
 
 def reproduction_inputs(wildcards):
     """Every file that the table of a reproduction is made from."""
-    return report_inputs(reproduced(wildcards.reproduction).values(), ["scores", "analyses"])
+    experiments = reproduction_experiments(wildcards).values()
+    return [path for experiment in experiments for path in contents.files(experiment, ["scores", "analyses"])]
 
 
 def reproduction_report_inputs(wildcards):
-    """Every file that the report of a reproduction reads, but its table."""
-    figures = reproduction_figures(wildcards.reproduction).values()
-    return [*report_inputs(reproduced(wildcards.reproduction).values()), *figures]
+    """Every file that the report of a reproduction reads."""
+    shown = reproduction_page(wildcards)
+    experiments = config["reproductions"][wildcards.reproduction].values()
+    return [*report_inputs(experiments), *shown["figures"].values(), shown["table"]]
 
 
-def reproduction_results(reproduction):
-    """The page and the table of a reproduction, and everything behind them."""
-    if reproduction not in config.get("reproductions", {}):
-        raise WorkflowError(f"config.yaml has no reproductions.{reproduction}, which this target builds")
-    page = [f"results/{reproduction}/report.html", f"results/{reproduction}/reproduction.csv"]
-    figures = [figure.removesuffix("png") for figure in reproduction_figures(reproduction).values()]
-    both_formats = [figure + ending for figure in figures for ending in ("pdf", "png")]
-    return page + both_formats + all_results(reproduced(reproduction).values())
-
-
-def all_results(experiments):
-    return [path for experiment in experiments for path in results_of(experiment)]
-
-
-def all_scores(experiments):
-    return [path for path in all_results(experiments) if "/scores/" in path]
+def reproduction_results(name):
+    """Input of a target: all of a reproduction."""
+    try:
+        return contents.reproduction_results(config, name)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def train_request(estimate):

@@ -24,7 +24,6 @@ use rule report as reproduction_report with:
     """The report of the experiments that stand for the paper's, with the paper's numbers beside theirs."""
     input:
         reproduction_report_inputs,
-        "results/{reproduction}/reproduction.csv",
     output:
         "results/{reproduction}/report.html",
     log:

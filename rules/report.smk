@@ -12,7 +12,7 @@ rule report:
         mem_mb=8000,
         runtime=60,
     params:
-        experiments=[report_experiment(experiment) for experiment in config["run"]],
+        experiments=report_experiments(config["run"]),
         reproduction=None,
         code=code("report"),
         page=page(),

@@ -20,6 +20,7 @@ from pathlib import Path
 import xarray as xr
 
 import workspace
+from engram.catalogue import ANALYSES
 from workspace import snakemake
 
 STAGES = ["dataset", "membership", "train", "likelihood", "scores", "analyses", "figures", "report"]
@@ -62,21 +63,20 @@ def processes_in(folder: Path) -> dict[int, str]:
     return found
 
 
-def rules_of(command_lines: Iterable[str]) -> set[str]:
-    """Rules whose scripts are among these."""
+def stages_of(command_lines: Iterable[str]) -> set[str]:
+    """Stages whose scripts are among these; the rules of all analyses share one script, and so do those of the figures."""
     scripts = (re.search(r"\.snakemake/scripts/\S*\.(\w+)\.py", line) for line in command_lines)
-    return {script[1] for script in scripts if script}
+    return {{"analysis": "analyses", "figure": "figures"}.get(script[1], script[1]) for script in scripts if script}
 
 
 def stage_of(rule: str) -> str:
-    analysis = rule in ("neighbors", "mode_collapse", "density_split")
-    return "analyses" if analysis else "figures" if rule.startswith("figure_") else rule
+    return "analyses" if rule in ANALYSES else "figures" if rule.startswith("figure_") else rule
 
 
 def kill_all(folder: Path) -> set[str]:
     """kill -9 of Snakemake and of every job of the workspace; the stages that were hit."""
     found = processes_in(folder)
-    hit = {stage_of(rule) for rule in rules_of(found.values())}
+    hit = stages_of(found.values())
     while any(found.values()):  # what is dead and not yet waited for has no command line
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -98,12 +98,13 @@ def jobs_behind(folder: Path) -> dict[str, tuple[str, float]]:
 def kill_at_random(folder: Path, stage: str, rng: random.Random, jobs: dict[str, tuple[str, float]]) -> set[str]:
     """Start the workflow, kill all of it at a random moment of a job of `stage`, and unlock the folder; the stages hit.
 
-    The job is the first of a rule of the stage that is not done yet; `jobs` are those behind an undisturbed run.
+    The job is the first of the stage, and the moment within the time of one of those left; `jobs` are those behind an
+    undisturbed run.
     """
     left = [jobs[path] for path in set(jobs) - set(finished(folder, set(jobs)))]
-    rule, seconds = rng.choice(sorted(job for job in left if stage_of(job[0]) == stage))
+    _, seconds = rng.choice(sorted(job for job in left if stage_of(job[0]) == stage))
     main = start(folder)
-    wait_for(lambda: rule in rules_of(processes_in(folder).values()) or main.poll() is not None)
+    wait_for(lambda: stage in stages_of(processes_in(folder).values()) or main.poll() is not None)
     time.sleep(rng.uniform(0, seconds))
     hit = kill_all(folder)
     main.wait()

@@ -8,18 +8,25 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+import xarray as xr
 
-from engram.analyses import density_split, mode_collapse, neighbors
+from engram import catalogue
+from engram.analyses import stage
+from engram.analyses.inputs import Inputs
 from engram.files import artifacts, inputs
 from engram.files.artifacts import variable
-from engram.files.experiment import Evidence
+from engram.files.experiment import Experiment
 from engram.files.provenance import attributes
+from engram.training import trained
 
 EPOCHS = [20, 40]
 TRAINED = 40
 TOP = 7  # index of the image with the highest score
 SCORES = ["score", "score_log_mean_exp", "score_size_matched", "score_mean_log"]
 QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.999]
+# Those that every experiment has, whatever its estimators.
+ANALYSES = [name for name, analysis in catalogue.ANALYSES.items() if analysis.estimators is catalogue.every]
+FIGURES = [name for name, figure in catalogue.FIGURES.items() if set(figure.reads) <= {*catalogue.READABLE, *ANALYSES}]
 
 
 def experiment(
@@ -29,12 +36,12 @@ def experiment(
     rng = np.random.default_rng(seed)
     label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
     paths = {"dataset": folder / "dataset.h5", "models": [folder / f"repeat-0{i}.h5" for i in range(2)]}
-    paths |= {"models_full": folder / "full.h5", "membership": folder / "membership.h5"}
+    paths |= {"name": "synthetic", "full_model": folder / "full.h5", "membership": folder / "membership.h5"}
     paths["scores"] = {name: folder / f"{name}.h5" for name in estimators}
     made_by = attributes("synthetic", seed, {}, dataset_sha256="0" * 64, wall_seconds=12.3, device="cpu")
     _dataset(paths["dataset"], label, n, shape, rng, made_by)
     _membership(paths["membership"], label, n, made_by)
-    for path, count in (*((path, 5) for path in paths["models"]), (paths["models_full"], 1)):
+    for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by)
     for number, path in enumerate(paths["scores"].values()):
         _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by, wide)
@@ -129,19 +136,29 @@ def analysed(folder: Path, **settings) -> dict:
     paths = experiment(folder, **settings)
     dataset = artifacts.read(paths["dataset"], "dataset")
     sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
-    paths["analyses"] = {name: folder / f"{name}.h5" for name in ("neighbors", "mode_collapse", "density_split")}
-    for module in (neighbors, mode_collapse):
-        output = paths["analyses"][module.__name__.removeprefix("engram.analyses.")]
-        with patch.object(module, "load_model", lambda path, epoch: sampler):
-            module.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
-    density_split.analyse(paths["scores"], paths["analyses"]["density_split"], "synthetic", 1)
+    paths["analyses"] = {name: folder / f"{name}.h5" for name in ANALYSES}
+    files = paths | {"scores": [*paths["scores"].values()]}
+    with patch.object(trained, "load_model", lambda path, epoch: sampler):
+        for name, path in paths["analyses"].items():
+            asked = {what: files[what] for what in catalogue.ANALYSES[name].reads}
+            stage.run(name, asked, [*paths["scores"]], path, "synthetic", 1)
     return paths
 
 
-def evidence(folder: Path, **settings) -> Evidence:
-    """All of it, read."""
-    paths = analysed(folder, **settings)
-    return Evidence.read(paths | {"name": "synthetic", "models": [*paths["models"], paths["models_full"]]})
+def read(folder: Path, **settings) -> Experiment:
+    """All artifacts of `analysed`."""
+    return Experiment.read(analysed(folder, **settings))
+
+
+def given(paths: dict, full_model=None) -> Inputs:
+    """What an analysis of these artifacts is given, with a full model in place of the file's."""
+    dataset = artifacts.read(paths["dataset"], "dataset")
+    return Inputs("synthetic", 1, inputs.scores(paths["scores"]), dataset, lambda epoch: full_model)
+
+
+def answered(answer) -> xr.Dataset:
+    """The variables of an analysis as its artifact would hold them."""
+    return xr.Dataset(dict(answer.variables))
 
 
 class Sampler:

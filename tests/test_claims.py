@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import synthetic
 from engram.paper import claims
 from engram.paper.claims import CLAIMS, FAILS, HOLDS, OPEN
 from engram.scores import intervals
 from engram.scores.intervals import Interval
-from synthetic import evidence
 
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
     """Scores that depend on class and on nothing else, and grow from epoch 20 to 40."""
-    return evidence(tmp_path_factory.mktemp("made_up"), n=1000)
+    return synthetic.read(tmp_path_factory.mktemp("made_up"), n=1000)
 
 
 def verdict(found, claim, estimator="corrected"):
@@ -26,7 +26,7 @@ def verdict(found, claim, estimator="corrected"):
 
 
 def replace(found, estimator="corrected", **values):
-    """The evidence with other values of one estimator's scores at both epochs."""
+    """The experiment with other values of one estimator's scores at both epochs."""
     scores = found.scores[estimator].copy(deep=True)
     for name, value in values.items():
         scores[name][:] = value
@@ -66,10 +66,10 @@ def test_scores_without_a_class_effect_differ_in_no_class(made_up, rng):
     ],
 )
 def test_rank_correlations_decide_three_claims(made_up, claim, analysis, correlation, expected):
-    found = getattr(made_up, analysis).copy(deep=True)
+    found = made_up.analyses[analysis].copy(deep=True)
     for ending, shift in (("", 0), ("_low", -0.05), ("_high", 0.05)):
         found[f"spearman{ending}"][:] = correlation + shift
-    assert verdict(dataclasses.replace(made_up, **{analysis: found}), claim) == expected
+    assert verdict(dataclasses.replace(made_up, analyses=made_up.analyses | {analysis: found}), claim) == expected
 
 
 def test_images_far_from_their_class_mean_are_odd(made_up):
@@ -111,6 +111,28 @@ def test_an_experiment_of_a_pair_takes_its_findings_on_learning_rates_from_the_p
     findings = claims.test(made_up, compared)
     assert [f for f in findings if f.claim in claims.OF_TWO_RATES] == compared
     assert list(dict.fromkeys(f.claim for f in findings)) == list(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "untold"),
+    [
+        ({"folds": ()}, {"C4": "losses of its models", "C6": "losses of its models"}),
+        ({"analyses": {}}, dict.fromkeys(("C2", "C3", "C7", "C9"), "analysis")),
+    ],
+)
+def test_a_claim_whose_artifacts_are_missing_cannot_be_told_and_says_why(made_up, lacking, untold):
+    without = claims.test(dataclasses.replace(made_up, **lacking))
+    for before, after in zip(claims.test(made_up), without, strict=True):
+        if after.claim in untold:
+            assert after.verdict == OPEN and after.numbers.startswith(f"synthetic has no {untold[after.claim]}")
+        else:
+            assert after == before
+
+
+def test_learning_rates_without_losses_are_compared_in_scores_only(made_up):
+    first, *rest = claims.compare(made_up, dataclasses.replace(made_up, folds=(), name="bare"))
+    assert first.verdict == OPEN and first.numbers == "bare has no losses of its models."
+    assert [finding.claim for finding in rest] == ["C5", "C5"]
 
 
 def test_verdicts_follow_the_interval():

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from engram.analyses import density_split
 from engram.analyses.density_split import by_density, edges, ordinary
 from engram.scores.quantities import highly_memorized
-from synthetic import experiment
+from synthetic import answered, experiment, given
 
 
 def test_one_image_in_twenty_is_highly_memorized(rng):
@@ -39,9 +38,7 @@ def test_bins_are_counted_by_hand():
 
 
 def test_estimators_share_their_bins(tmp_path):
-    paths = experiment(tmp_path)
-    density_split.analyse(paths["scores"], tmp_path / "density_split.h5", "synthetic", 1)
-    edge = xr.open_dataset(tmp_path / "density_split.h5", engine="h5netcdf")["log_p_in_edge"].values
+    edge = answered(density_split.analyse(given(experiment(tmp_path))))["log_p_in_edge"].values
     np.testing.assert_array_equal(edge[0], edge[1])
 
 
@@ -56,10 +53,7 @@ def test_nine_tenths_of_images_are_ordinary(rng):
 
 
 def test_where_memorization_is_independent_of_density_nine_tenths_of_the_memorized_are_ordinary(tmp_path):
-    paths = experiment(tmp_path, n=4000)
-    output = tmp_path / "density_split.h5"
-    density_split.analyse(paths["scores"], output, "synthetic", 1)
-    found = xr.open_dataset(output, engine="h5netcdf").sel(estimator="corrected")
+    found = answered(density_split.analyse(given(experiment(tmp_path, n=4000)))).sel(estimator="corrected")
     assert found["share_ordinary_low"] < 0.9 < found["share_ordinary_high"]
     assert found["spearman_low"] < 0 < found["spearman_high"]
     assert found["high"].sum() == 200

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from engram.analyses import encoder_part
+from engram.analyses import encoder_part, stage
 from engram.analyses.encoder_part import decompose, read_interval, summarize
 from engram.designs.membership import design
 from engram.errors import UserError
@@ -57,7 +57,7 @@ def score_paths(tmp_path, rng):
 
 def analysed(paths, folder):
     output = folder / "encoder_part.h5"
-    encoder_part.analyse(paths, "encoder_fixed", "corrected", output, "made_up", 42)
+    stage.run("encoder_part", {"scores": [*paths.values()]}, [*paths], output, "made_up", 42)
     return artifacts.read(output, "encoder_part")
 
 
@@ -112,7 +112,7 @@ def test_the_artifact_holds_every_epoch_and_sums_up_the_last(score_paths, tmp_pa
 
 @pytest.mark.parametrize("changed", [{"statistic": "log_mean_exp"}, {"dataset_sha256": "1" * 64}])
 def test_scores_that_differ_in_more_than_the_proposal_are_refused(score_paths, tmp_path, changed):
-    with pytest.raises(UserError, match=rf"encoder_fixed\.h5: {next(iter(changed))} is .* in .*corrected\.h5"):
+    with pytest.raises(UserError, match=rf"{next(iter(changed))} of the scores by encoder_fixed is .* by corrected"):
         analysed(score_paths(**changed), tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_scores_of_other_images_are_refused(score_paths, tmp_path):
     paths = score_paths()
     fewer = artifacts.read(paths["corrected"], "scores").isel(sample=slice(10))
     fewer.to_netcdf(paths["corrected"], engine="h5netcdf")
-    with pytest.raises(UserError, match="axis sample differs"):
+    with pytest.raises(UserError, match="axis sample of the scores by encoder_fixed differs"):
         analysed(paths, tmp_path)
 
 

@@ -17,6 +17,7 @@ import torch
 import faults
 import workspace
 from engram import datasets
+from engram.catalogue import FIGURES, analyses_of, figures_of
 from engram.errors import UserError
 from engram.figures import style
 from engram.files import artifacts
@@ -92,6 +93,8 @@ def test_a_config_changed_during_a_run_takes_effect_in_the_next(fresh, tmp_path)
     assert planned(folder, target) == {"likelihood": 1}
 
 
+ESTIMATORS = {"corrected": workspace.read(workspace.REPOSITORY)["estimators"]["corrected"]}
+
 # Of each kind of artifact a file, and one that is made from it.
 CONSUMERS = [
     {"datasets/toy.h5": "tiny/membership.h5"},
@@ -100,8 +103,10 @@ CONSUMERS = [
     {"tiny/likelihood/corrected/repeat-01/epoch-20.h5": "tiny/scores/corrected.h5"},
     {"tiny/scores/corrected.h5": "tiny/analyses/density_split.h5"},
     {
-        f"tiny/analyses/{name}.h5": f"tiny/figures/{name}.png"
-        for name in ("neighbors", "mode_collapse", "density_split")
+        f"tiny/analyses/{name}.h5": f"tiny/figures/{figure}.png"
+        for figure in figures_of(ESTIMATORS)
+        for name in analyses_of(ESTIMATORS)
+        if name in FIGURES[figure].reads
     },
 ]
 

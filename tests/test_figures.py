@@ -1,7 +1,5 @@
 """Every figure is drawn from made-up artifacts, with one and with several estimators, of grey and colour images."""
 
-import inspect
-from importlib import import_module
 from itertools import combinations
 
 import numpy as np
@@ -11,41 +9,41 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
+import synthetic
+from engram import catalogue
 from engram.figures import style
-from synthetic import evidence
-
-ANALYSES = ("density_split", "neighbors", "mode_collapse")
-FIGURES = ("losses", "quantiles", "score_histogram", "grids", "comparison", "error_by_repeats", *ANALYSES)
+from engram.figures.stage import drawing
+from synthetic import FIGURES
 
 
-def draw(name, found) -> Figure:
-    function = getattr(import_module(f"engram.figures.{name}"), name)
-    first, *rest = inspect.signature(inspect.unwrap(function)).parameters
-    analysis = getattr(found, name) if first == "found" else getattr(found, first)
-    return function(analysis, *(getattr(found, argument) for argument in rest))
+def draw(name, experiment) -> Figure:
+    """A figure of the catalogue from what it reads of an experiment."""
+    there = {"scores": experiment.scores, "dataset": experiment.dataset, **experiment.analyses}
+    there |= {"models": experiment.folds, "full_model": experiment.full}
+    return drawing(name)(*(there[what] for what in catalogue.FIGURES[name].reads))
 
 
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory):
-    return evidence(tmp_path_factory.mktemp("grey"))
+    return synthetic.read(tmp_path_factory.mktemp("grey"))
 
 
 @pytest.fixture(scope="module")
 def colour(tmp_path_factory):
     """One estimator of another name, and colour images that are not square."""
-    return evidence(tmp_path_factory.mktemp("colour"), shape=(3, 12, 8), estimators=("mine",))
+    return synthetic.read(tmp_path_factory.mktemp("colour"), shape=(3, 12, 8), estimators=("mine",))
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """Colour images with scores and log p in the ranges of CelebA's."""
-    return evidence(tmp_path_factory.mktemp("wide"), n=1600, shape=(3, 16, 16), wide=True)
+    return synthetic.read(tmp_path_factory.mktemp("wide"), n=1600, shape=(3, 16, 16), wide=True)
 
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory):
     """Three estimators, and images without classes."""
-    found = evidence(tmp_path_factory.mktemp("unlabelled"), estimators=("published", "corrected", "mine"))
+    found = synthetic.read(tmp_path_factory.mktemp("unlabelled"), estimators=("published", "corrected", "mine"))
     for scores in found.scores.values():
         scores["label"][:] = -1
     return found
@@ -150,7 +148,7 @@ def test_the_parameters_of_the_fit_are_shown(grey):
 
 def test_highly_memorized_images_are_stacked_on_the_regular_ones(wide):
     axes, shares = draw("density_split", wide).axes[0], draw("density_split", wide).axes[2]
-    here = wide.density_split.sel(estimator="published")
+    here = wide.analyses["density_split"].sel(estimator="published")
     count, count_high = here["count"].values, here["count_high"].values
     regular, high = np.split(bars(axes)[-2 * len(count) :], 2)
     np.testing.assert_array_equal(regular[:, 3], count - count_high)
@@ -164,7 +162,7 @@ def test_highly_memorized_images_are_stacked_on_the_regular_ones(wide):
 
 def test_error_bars_of_shares_are_absolute(wide):
     axes = draw("density_split", wide).axes[2]
-    here = wide.density_split.sel(estimator="published")
+    here = wide.analyses["density_split"].sel(estimator="published")
     segments = np.array(axes.collections[0].get_segments())[:, :, 1]
     expected = np.stack([here["share_high_low"], here["share_high_high"]], axis=1)
     np.testing.assert_allclose(segments, expected, atol=1e-12)
@@ -172,7 +170,7 @@ def test_error_bars_of_shares_are_absolute(wide):
 
 def test_rho_is_averaged_in_bins_with_absolute_intervals(grey):
     axes = draw("neighbors", grey).axes[0]
-    score, rho = grey.scores["published"]["score"].values[-1], grey.neighbors["rho"].values
+    score, rho = grey.scores["published"]["score"].values[-1], grey.analyses["neighbors"]["rho"].values
     points = axes.lines[0].get_xydata()
     width = np.diff(points[:, 0]).min()
     for (middle, mean), segment in zip(points, axes.collections[0].get_segments(), strict=True):

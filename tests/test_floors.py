@@ -25,7 +25,7 @@ FLOORS = [
     ["datasets", "catalogue"],
     ["files"],
     ["runtime"],
-    ["arrays"],
+    ["arrays", "tensors"],
     ["randomness", "lazy", "errors"],
 ]
 FLOOR = {room: -height for height, floor in enumerate(FLOORS) for room in floor}

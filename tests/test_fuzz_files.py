@@ -66,7 +66,9 @@ def _likelihood(folder):
         "repeat": variable(("model",), np.repeat([0, 1], 5), "1", "repeat"),
         "fold": variable(("model",), np.tile(np.arange(5), 2), "1", "fold"),
     }
-    artifacts.write(folder / "epoch-40.h5", "likelihood", variables, {"estimator": "corrected"})
+    artifacts.write(
+        folder / "epoch-40.h5", "likelihood", variables, {"estimator": "corrected", "values": json.dumps({"epoch": 40})}
+    )
     return folder / "epoch-40.h5"
 
 
@@ -89,7 +91,8 @@ def contents(kind, path, originals):
         seen += [_arrays(model.state_dict()) for model in trained.load_models(path, 2)]
     if kind == "likelihood":
         comparison = stage.Comparison.of(artifacts.read(originals["membership"], "membership"))
-        seen.append(stage.read_log_px([path], comparison).tobytes())
+        files = inputs.likelihoods_by_epoch([path], "corrected")
+        seen.append({epoch: stage.read_log_px(paths, comparison).tobytes() for epoch, paths in files.items()})
     return seen
 
 
@@ -112,7 +115,7 @@ def refused(kind, path, originals, expected=None, harmless=()):
     return seen is None
 
 
-KINDS = ["dataset", "membership", "models", "likelihood", "scores", "neighbors", "mode_collapse", "density_split"]
+KINDS = ["dataset", "membership", "models", "likelihood", "scores", *synthetic.ANALYSES]
 OTHERS = ["npz", "hdf5", "state"]
 
 

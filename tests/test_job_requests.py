@@ -1,13 +1,12 @@
 """What jobs ask of a cluster, and that the shipped profile asks for all of them."""
 
-import re
-
 import h5py
 import pytest
 import torch
 import yaml
 
 import workspace
+from engram.catalogue import ANALYSES, FIGURES
 from engram.likelihood.estimation import propose
 from engram.models import build
 from engram.runtime import requests
@@ -16,11 +15,6 @@ PROFILE = yaml.safe_load((workspace.REPOSITORY / "profiles/slurm/profile.yaml").
 CONFIG = yaml.safe_load((workspace.REPOSITORY / "config.yaml").read_text())
 PAPER = CONFIG["experiments"]["mnist_lr1e-3"]
 MNIST = (70_000, 1024)
-
-
-def rules_of(*files):
-    texts = [(workspace.REPOSITORY / "rules" / f"{file}.smk").read_text() for file in files]
-    return {name for text in texts for name in re.findall(r"^rule (\w+):", text, re.MULTILINE)}
 
 
 def test_training_asks_for_three_times_its_passes_at_one_cores_rate():
@@ -93,8 +87,8 @@ def test_the_profile_asks_for_gpus_in_the_rules_that_compute_on_one_and_no_other
 
 def test_one_job_does_all_that_follows_the_likelihoods():
     # A rule between two of a group, but outside it, would make the group wait for itself.
-    of_one_experiment = {rule for rule in rules_of("scores", "analyses", "figures") if "_paper_" not in rule}
-    following = of_one_experiment - {"figure_losses"}
+    drawn = {f"figure_{name}" for name, figure in FIGURES.items() if {"scores", *ANALYSES} & set(figure.reads)}
+    following = {"scores", *ANALYSES, *drawn}
     assert {rule for rule, group in PROFILE["groups"].items() if group == "results"} == following
 
 

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from engram.designs.membership import design, groups_of, models_of, repeat_name
+from engram.designs.membership import design, groups_of, models_of
+from engram.designs.repeats import repeat_name
 from engram.errors import UserError
 
 ALONE = -1

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from engram.analyses import mode_collapse
 from engram.analyses.mode_collapse import class_shares, coverage, coverage_range, share
-from synthetic import Sampler, experiment
+from engram.files import inputs
+from synthetic import Sampler, answered, experiment, given
 
 
 def test_shares_count_the_draws_of_each_image():
@@ -31,26 +31,22 @@ def test_class_shares_are_weighted():
     np.testing.assert_allclose(shares, [0.75, 0.25])
 
 
-def collapsed(tmp_path, monkeypatch, kept):
-    """The stage's output if the model only ever samples the first `kept` training images."""
-    paths = experiment(tmp_path)
-    dataset = xr.open_dataset(paths["dataset"], engine="h5netcdf")
-    train = dataset["images"].values[dataset["split"].values == 0].reshape(-1, 1, 8, 8).astype(np.float32) / 255
-    monkeypatch.setattr(mode_collapse, "load_model", lambda path, epoch: Sampler(train[:kept], noise=0))
-    output = tmp_path / "mode_collapse.h5"
-    mode_collapse.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
-    return xr.open_dataset(output, engine="h5netcdf").load()
+def collapsed(tmp_path, kept):
+    """The answer if the model only ever samples the first `kept` training images."""
+    asked = given(experiment(tmp_path))
+    train = inputs.images(asked.dataset, asked.first["sample"].values)
+    return answered(mode_collapse.analyse(given(experiment(tmp_path), Sampler(train[:kept], noise=0))))
 
 
-def test_a_model_that_samples_ten_images_covers_ten(tmp_path, monkeypatch):
-    found = collapsed(tmp_path, monkeypatch, kept=10)
+def test_a_model_that_samples_ten_images_covers_ten(tmp_path):
+    found = collapsed(tmp_path, kept=10)
     assert (found["share"].values > 0).sum() == 10
     assert found["coverage_high"] <= 10 / found.sizes["sample"] < found["coverage_test"]
     assert found["share"].sum() == pytest.approx(1)
 
 
-def test_a_model_that_samples_the_training_images_uniformly_covers_what_chance_covers(tmp_path, monkeypatch):
-    found = collapsed(tmp_path, monkeypatch, kept=None)
+def test_a_model_that_samples_the_training_images_uniformly_covers_what_chance_covers(tmp_path):
+    found = collapsed(tmp_path, kept=None)
     by_chance = 1 - (1 - 1 / found.sizes["sample"]) ** found.sizes["test"]
     assert found["coverage_low"] < by_chance < found["coverage_high"]
     np.testing.assert_allclose(found["class_share_samples"], found["class_share_train"], atol=0.03)

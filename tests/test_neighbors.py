@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 from scipy.spatial.distance import cdist
 
 from engram.analyses import neighbors
 from engram.analyses.neighbors import distance_ratio, halve, memory, nearest, require_memory
 from engram.errors import UserError
-from synthetic import experiment
+from engram.files import inputs
+from synthetic import answered, experiment, given
 
 
 @pytest.fixture
@@ -106,23 +106,32 @@ def test_halving_takes_images_of_any_shape():
     assert halve(np.zeros((2, 1, 1, 1))).shape == (2, 1, 1, 1)
 
 
-def test_the_stage_finds_the_images_that_the_samples_copy(tmp_path, monkeypatch):
+class Copier:
+    """A model whose samples are given images."""
+
+    def __init__(self, images):
+        self.images = torch.as_tensor(images)
+
+    def sample(self, n, generator):
+        return self.images[:n]
+
+
+def test_images_that_the_samples_copy_are_found(tmp_path):
     paths = experiment(tmp_path)
-    dataset = xr.open_dataset(paths["dataset"], engine="h5netcdf")
-    train = dataset["images"].values[dataset["split"].values == 0].reshape(-1, 1, 8, 8).astype(np.float32) / 255
-
-    class Copier:
-        def sample(self, n, generator):
-            return torch.from_numpy(train[:n])
-
-    monkeypatch.setattr(neighbors, "load_model", lambda path, epoch: Copier())
-    output = tmp_path / "neighbors.h5"
-    neighbors.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
-    found = xr.open_dataset(output, engine="h5netcdf")
-    copied = min(len(train), int((dataset["split"] == 1).sum()))
+    asked = given(paths)
+    train = inputs.images(asked.dataset, asked.first["sample"].values)
+    found = answered(neighbors.analyse(given(paths, Copier(train))))
+    copied = min(len(train), int((asked.dataset["split"] == 1).sum()))
     assert np.isinf(found["rho"].values[:copied]).all()
     assert np.isfinite(found["rho"].values[copied:]).all()
     assert list(found["estimator"].values) == ["published", "corrected"]
+
+
+def test_a_data_set_without_test_images_is_named(tmp_path):
+    asked = given(experiment(tmp_path))
+    asked.dataset["split"][:] = 0
+    with pytest.raises(UserError, match=r"^datasets\.discs: has no test images"):
+        neighbors.analyse(asked)
 
 
 def test_colour_images_are_compared_over_all_channels():
@@ -149,16 +158,13 @@ def test_as_many_samples_are_drawn_as_there_are_held_out_images(tmp_path, monkey
             drawn.append(n)
             return torch.rand((n, 3, 8, 8), generator=generator)
 
-    monkeypatch.setattr(neighbors, "load_model", lambda path, epoch: Model())
-    for name, number in (("another", 120), ("discs", 70)):
-        monkeypatch.setattr(neighbors, "VALIDATION", {"discs": 70} if name == "discs" else {})
-        output = tmp_path / f"{name}.h5"
-        neighbors.analyse(paths["dataset"], paths["models_full"], paths["scores"], output, "synthetic", 1)
+    asked = given(paths, Model())
+    for number, validation in ((120, {}), (70, {"discs": 70})):
+        monkeypatch.setattr(neighbors, "VALIDATION", validation)
+        found = answered(neighbors.analyse(asked))
         assert drawn.pop() == number
-    dataset = xr.open_dataset(paths["dataset"], engine="h5netcdf")
-    images = dataset["images"].values.reshape(-1, 3, 8, 8) / 255
+    images = asked.dataset["images"].values.reshape(-1, 3, 8, 8) / 255
     train, held_out = (halve(part).flatten(1).numpy() for part in (images[:400], images[400:470]))
-    found = xr.open_dataset(output, engine="h5netcdf")
     np.testing.assert_allclose(found["distance_to_validation"], cdist(train, held_out).min(1), rtol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """benchmarks/null_experiment.py, on made-up experiments in which nothing is memorized, and on one in which something is."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from engram.designs.membership import design, repeat_name
+from engram.designs.membership import design
+from engram.designs.repeats import repeat_name
 from engram.files import artifacts, provenance
 from engram.files.artifacts import variable
 from engram.scores import stage
@@ -39,7 +41,7 @@ def experiment(folder, rng, gain=0.0):
             variables = {"log_px": variable(("model", "draw", "sample"), log_px[mine][:, None], "nats", "log p")}
             for axis in ("repeat", "fold"):
                 variables[axis] = variable(("model",), getattr(membership, axis)[mine], "1", axis)
-            artifacts.write(path, "likelihood", variables, {})
+            artifacts.write(path, "likelihood", variables, {"values": json.dumps({"epoch": 40})})
         stored = artifacts.read(folder / "membership.h5", "membership")
         variables, found, _ = stage.compute(list(map(str, paths)), stored, statistic, [40], 10_000, 42)
         attributes = provenance.attributes("null", 42, {}) | found

@@ -1,5 +1,7 @@
 """The paper's figures across two learning rates, and that of the null: what is drawn, against values known by hand."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -84,16 +86,16 @@ def test_quantiles_are_read_from_the_likelihoods_of_every_epoch(tmp_path, rng):
     artifacts.write(tmp_path / "membership.h5", "membership", members, {})
     paths = []
     for epoch, score in ((1, 2.0), (2, 5.0)):
-        paths.append(tmp_path / "likelihood" / "mine" / f"epoch-{epoch}.h5")
+        paths.append(tmp_path / f"{epoch + 5}.h5")
         log_px = variable(("model", "draw", "sample"), (-90 + score * is_in)[:, None], "nats", "log p")
-        artifacts.write(paths[-1], "likelihood", models | {"log_px": log_px}, {})
+        settings = {"estimator": "mine", "values": json.dumps({"epoch": epoch})}
+        artifacts.write(paths[-1], "likelihood", models | {"log_px": log_px}, settings)
     experiment = {
         "membership": tmp_path / "membership.h5",
         "likelihoods": paths,
-        "estimators": {"mine": {"statistic": "mean_log"}},
-        "settings": {"scored_epochs": [1, 2]},
+        "statistics": {"mine": "mean_log"},
     }
-    found = paper_quantiles.with_intervals({0.001: experiment}, {"corrected": "mine"})["corrected"][0.001]
+    found = paper_quantiles.of_estimator(experiment, "mine")
     for line in paper_quantiles.LINES:
         np.testing.assert_allclose(list(found[line].values()), [[2, 2, 2], [5, 5, 5]], atol=1e-4)
 

@@ -2,9 +2,12 @@
 
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import yaml
+
+from engram import catalogue
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -33,13 +36,38 @@ def test_the_version_is_the_same_everywhere():
     assert f"## {engram.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
-    rules = {
-        name
-        for file in (REPOSITORY / "rules").glob("*.smk")
-        for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)
-    }
-    assert rules == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}
+def test_every_rule_has_a_script_of_its_name_or_that_of_the_catalogue_and_every_script_a_rule():
+    rules = [file.read_text() for file in (REPOSITORY / "rules").glob("*.smk")]
+    named = {name for text in rules for name in re.findall(r"^rule (\w+):", text, re.M)}
+    scripts = {name for text in rules for name in re.findall(r"workflow/scripts/(\w+)\.py", text)}
+    assert scripts == {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")}
+    assert named | {"analysis", "figure", "paper_figure"} == scripts
+
+
+def test_every_analysis_and_figure_of_the_catalogue_has_its_module_and_every_module_an_entry():
+    for package, entries in (
+        ("analyses", catalogue.ANALYSES),
+        ("figures", catalogue.FIGURES | catalogue.PAPER_FIGURES),
+    ):
+        for name, entry in entries.items():
+            module = import_module(f"engram.{package}.{name}")
+            assert callable(getattr(module, "analyse" if package == "analyses" else name)), name
+            assert set(entry.reads) <= {*catalogue.READABLE, *catalogue.ANALYSES}, name
+            assert entry.title and entry.says.endswith("."), name
+    # published_null is drawn by a benchmark; the others are what analyses and figures share.
+    shared = {"__init__", "stage", "inputs", "bins", "style", "johnson_su", "published_null"}
+    for package, entries in (
+        ("analyses", catalogue.ANALYSES),
+        ("figures", catalogue.FIGURES | catalogue.PAPER_FIGURES),
+    ):
+        modules = {path.stem for path in (REPOSITORY / "workflow/engram" / package).glob("*.py")}
+        assert modules - shared == set(entries)
+
+
+def test_the_catalogue_imports_nothing_but_the_standard_library():
+    assert not re.search(
+        r"^\s*(import|from) (engram|numpy|xarray|torch|matplotlib)", Path(catalogue.__file__).read_text(), re.M
+    )
 
 
 def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config():

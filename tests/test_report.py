@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from engram.catalogue import FIGURES, PAPER_FIGURES
 from engram.errors import UserError
 from engram.files import artifacts, inputs
 from engram.paper.claims import CLAIMS
@@ -37,9 +38,8 @@ def experiment(tmp_path_factory):
         "settings": SETTINGS,
         "estimators": {"published": {"samples": 256}, "corrected": {"samples": 16}},
         "likelihoods": [],
-        "figures": dict.fromkeys(report.TITLES, folder / "pixel.png"),
-        **{kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses")},
-        "models": [*paths["models"], paths["models_full"]],
+        "figures": dict.fromkeys(FIGURES, folder / "pixel.png"),
+        **{kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses", "models", "full_model")},
     }
 
 
@@ -73,7 +73,7 @@ def test_the_page_needs_no_other_file_and_no_network(tmp_path, experiment):
     page = Links(written(tmp_path, experiment))
     assert not page.open
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert len(page.loaded) == len(report.TITLES)
+    assert len(page.loaded) == len(FIGURES)
     assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
 
 
@@ -100,10 +100,41 @@ def test_the_encoder_part_is_shown_after_the_comparison_where_an_experiment_has_
     assert page.index("<b>The estimators side by side.</b>") < page.index(title) < page.index("<b>Distribution of")
     without = written(tmp_path, experiment | {"figures": figures})
     assert title not in without and len(Links(without).loaded) == len(figures)
+    assert "Left out: The encoder&#39;s part of the score, which needs two estimators" in without
+
+
+LACKING = {
+    "models": ("Losses and generalization gap", "the losses of every repeat&#39;s models", "C6"),
+    "full_model": ("Losses and generalization gap", "a model trained on everything", None),
+    "neighbors": ("The nearest-neighbour test", "the analysis neighbors", "C7"),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_an_experiment_without_an_artifact_has_a_report_of_the_rest(tmp_path, experiment, what):
+    title, need, claim = LACKING[what]
+    lacking = {key: value for key, value in experiment.items() if key != what}
+    lacking["analyses"] = {name: path for name, path in experiment["analyses"].items() if name != what}
+    gone = [name for name, figure in FIGURES.items() if what in figure.reads]
+    lacking["figures"] = {name: path for name, path in experiment["figures"].items() if name not in gone}
+    page = written(tmp_path, lacking)
+    links = Links(page)
+    assert not links.open and len(links.loaded) == len(FIGURES) - len(gone)
+    assert f"Left out: {title}, which needs {need}." in page and f"<b>{title}.</b>" not in page
+    untold = page.count("made_up has no ")
+    assert untold == (2 if claim else 0) + (what == "models")  # C4 is told of the experiment, others of each estimator
+
+
+def test_scores_alone_have_a_report(tmp_path, experiment):
+    bare = {key: experiment[key] for key in ("name", "settings", "estimators", "dataset", "scores")}
+    page = written(tmp_path, bare)
+    assert page.count("Left out: ") == len(FIGURES) and not Links(page).loaded
+    assert "images are memorized at a false discovery rate of" in page and "cannot be told here" in page
+    assert "which needs a model trained on everything" in re.sub(r"\s+", " ", page)
 
 
 def test_every_figure_has_a_caption():
-    for name in report.TITLES:
+    for name in [*FIGURES, *PAPER_FIGURES]:
         caption = (report.CAPTIONS / f"{name}.rst").read_text()
         assert caption.isascii()
         assert caption.count(".") >= 2
@@ -136,11 +167,14 @@ def test_the_papers_numbers_stand_before_the_experiments(tmp_path, experiment):
     claim = {"quantity": "C1: Looks.", "as_published": "holds", "corrected": "does not hold", "unit": "claim"}
     judged = {"verdict": "reproduced", "verdict_corrected": "differs"}
     pd.DataFrame([columns | number | judged, columns | claim | judged]).to_csv(tmp_path / "reproduction.csv")
-    reproduction = {"table": tmp_path / "reproduction.csv", "figures": {"losses": experiment["figures"]["losses"]}}
+    reproduction = {
+        "table": tmp_path / "reproduction.csv",
+        "figures": {"paper_losses": experiment["figures"]["losses"]},
+    }
     report.write(tmp_path / "report.html", [experiment], reproduction)
     page = (tmp_path / "report.html").read_text()
     links = Links(page)
-    assert not links.open and len(links.loaded) == len(report.TITLES) + 1 and "paper" in links.ids
+    assert not links.open and len(links.loaded) == len(FIGURES) + 1 and "paper" in links.ids
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
     assert "celeba, by made_up" in text and "median of M 60 61.5 reproduced 2.25 differs" in text
     assert "C1: Looks. holds does not hold" in text

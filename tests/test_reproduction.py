@@ -122,16 +122,15 @@ def experiments(tmp_path_factory):
     likelihoods = []
     for estimator in ("published", "corrected"):
         for repeat in range(2):
-            path = folder / f"likelihood/{estimator}/repeat-0{repeat}/epoch-40.h5"
+            path = folder / f"{estimator}-{repeat}.h5"
             variables = {
                 "log_px": variable(("model", "draw", "sample"), rng.normal(-90, 5, (5, 1, 520)), "nats", "log p"),
                 "repeat": variable(("model",), [repeat] * 5, "1", "repeat"),
                 "fold": variable(("model",), range(5), "1", "fold"),
             }
-            artifacts.write(path, "likelihood", variables, attributes("made up", 0, {}))
+            artifacts.write(path, "likelihood", variables, attributes("made up", 0, {"epoch": 40}, estimator=estimator))
             likelihoods.append(str(path))
-    entry = {kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses")} | {
-        "models": [*paths["models"], paths["models_full"]],
+    entry = {kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses", "models", "full_model")} | {
         "likelihoods": likelihoods,
         "estimators": {name: CONFIG["estimators"][name] for name in ("published", "corrected")},
     }

@@ -1,6 +1,7 @@
 """The scores stage on a made-up experiment, against the functions it calls."""
 
 import csv
+import json
 
 import h5py
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
-from engram.designs.membership import design, repeat_name
+from engram.designs.membership import design
+from engram.designs.repeats import repeat_name
 from engram.errors import UserError
 from engram.files import artifacts, inputs, provenance
 from engram.files.artifacts import variable
@@ -39,7 +41,7 @@ def experiment(tmp_path, rng):
                 "repeat": variable(("model",), membership.repeat[mine], "1", "repeat"),
                 "fold": variable(("model",), membership.fold[mine], "1", "fold"),
             }
-            artifacts.write(paths[-1], "likelihood", variables, {})
+            artifacts.write(paths[-1], "likelihood", variables, {"values": json.dumps({"epoch": epoch})})
     return membership, log_px, [str(path) for path in paths], tmp_path
 
 
@@ -102,7 +104,7 @@ def test_quantiles_of_images_that_no_model_saw_are_those_of_noise(tmp_path, rng)
     values = rng.normal(-90, 3, membership.in_training.shape) + 20 * membership.in_training
     variables = {"log_px": variable(("model", "draw", "sample"), values[:, None], "nats", "log p")}
     variables |= {name: variable(("model",), getattr(membership, name), "1", name) for name in ("repeat", "fold")}
-    artifacts.write(tmp_path / "epoch-1.h5", "likelihood", variables, {})
+    artifacts.write(tmp_path / "epoch-1.h5", "likelihood", variables, {"values": '{"epoch": 1}'})
     stored = artifacts.read(tmp_path / "membership.h5", "membership")
     found, *_ = stage.compute([str(tmp_path / "epoch-1.h5")], stored, "mean_log", [1], 100, 42)
     # Means of 8 and of 2 normal values, whatever the training images got.
@@ -147,3 +149,22 @@ def test_null_experiments_score_only_what_was_set_aside(tmp_path, rng):
     assert len(comparison.images) == 100 and not len(comparison.unseen)
     assert not membership.in_training[:, comparison.images].any()
     assert (comparison.is_in == membership.counted_as_in[:, comparison.images]).all()
+
+
+def test_a_files_epoch_is_what_it_says_whatever_its_name(experiment):
+    folder = experiment[-1]
+    renamed = folder / "epoch-999.h5"
+    (folder / repeat_name(0) / f"epoch-{EPOCHS[1]}.h5").rename(renamed)
+    assert inputs.epoch_of(renamed) == EPOCHS[1]
+    artifacts.write(renamed, "likelihood", {}, {"values": "{}"})
+    with pytest.raises(UserError, match=r"epoch-999\.h5: does not say which epoch it is of"):
+        inputs.epoch_of(renamed)
+
+
+def test_of_likelihoods_of_several_estimators_one_can_be_picked(tmp_path):
+    for name, epoch in (("mine", 2), ("mine", 1), ("other", 1)):
+        attributes = {"estimator": name, "values": json.dumps({"epoch": epoch})}
+        artifacts.write(tmp_path / f"{name}-{epoch}.h5", "likelihood", {}, attributes)
+    files = sorted(tmp_path.iterdir())
+    assert inputs.likelihoods_by_epoch(files, "mine") == {1: [tmp_path / "mine-1.h5"], 2: [tmp_path / "mine-2.h5"]}
+    assert [len(paths) for paths in inputs.likelihoods_by_epoch(files).values()] == [2, 1]

@@ -1,12 +1,14 @@
 """The benchmark that sets test images beside training images, on a made-up experiment of known scores."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engram.designs.membership import design, repeat_name
+from engram.designs.membership import design
+from engram.designs.repeats import repeat_name
 from engram.files import artifacts
 from engram.files.artifacts import variable
 from engram.scores.permutation import one_held_out_per_repeat
@@ -35,7 +37,7 @@ def experiment(tmp_path, rng):
                 "fold": variable(("model",), membership.fold[mine], "1", "fold"),
             }
             path = tmp_path / "likelihood/corrected" / repeat_name(number) / f"epoch-{epoch}.h5"
-            artifacts.write(path, "likelihood", variables, {})
+            artifacts.write(path, "likelihood", variables, {"values": json.dumps({"epoch": epoch})})
     return tmp_path
 
 

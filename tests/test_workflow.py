@@ -13,22 +13,17 @@ import pytest
 import xarray as xr
 
 import workspace
+from engram.catalogue import ANALYSES, analyses_of, figures_of
 from engram.files.artifacts import read
 from faults import processes_in, start, wait_for
 from workspace import edit, planned, snakemake
 
-STAGES = {"scores": 2, "neighbors": 1, "mode_collapse": 1, "density_split": 1, "report": 1}
-SCORE_FIGURES = [
-    "quantiles",
-    "score_histogram",
-    "grids",
-    "density_split",
-    "neighbors",
-    "mode_collapse",
-    "comparison",
-    "error_by_repeats",
-]
-AFTER_SCORES = STAGES | {f"figure_{name}": 1 for name in SCORE_FIGURES}
+CONFIG = workspace.read(workspace.REPOSITORY)
+ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
+FIGURES = figures_of(ESTIMATORS)
+SCORE_FIGURES = [name for name in FIGURES if name != "losses"]
+AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys(analyses_of(ESTIMATORS), 1)
+AFTER_SCORES |= {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 
 
@@ -85,6 +80,32 @@ def test_changed_code_reruns_the_stages_that_use_it(copy):
     assert planned(copy)["train"] == 3 and planned(copy)["likelihood"] == 8
 
 
+def test_one_figure_or_analysis_is_its_own_rules_code_only(copy):
+    edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 6", "HELD = 7")
+    jobs = planned(copy)  # mode_collapse uses its distances
+    assert jobs.keys() - {"report"} == {"neighbors", "mode_collapse", "figure_neighbors", "figure_mode_collapse"}
+    edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 7", "HELD = 6")
+    edit(copy / "workflow/engram/analyses/density_split.py", "IMAGES_PER_BIN = 20, 75", "IMAGES_PER_BIN = 20, 70")
+    assert planned(copy) == {"density_split": 1, "figure_density_split": 1, "report": 1}
+
+
+def test_a_new_entry_in_the_catalogue_makes_its_own_rules_and_reruns_the_report_only(copy):
+    text = (copy / "workflow/engram/analyses/density_split.py").read_text()
+    (copy / "workflow/engram/analyses/trial.py").write_text(text)
+    edit(
+        copy / "workflow/engram/catalogue.py",
+        '    "neighbors": Analysis(',
+        '    "trial": Analysis("Trial", "A trial.", columns=("high",)),\n    "neighbors": Analysis(',
+    )
+    assert planned(copy) == {"trial": 1, "report": 1}
+    assert "trial (A trial.)" in snakemake(copy, "--list-rules").stdout
+
+
+def test_an_analysis_that_the_estimators_do_not_allow_is_refused_with_what_it_needs(copy):
+    run = snakemake(copy, "results/tiny/analyses/encoder_part.h5")
+    fails(run, "experiments.tiny.estimators: has not what 'Encoder part' needs, two estimators on the same fixed draws")
+
+
 def test_another_root_seed_reruns_everything_but_the_data(copy):
     workspace.change(copy, "experiments", "tiny", seed=43)
     assert planned(copy) == AFTER_TRAINING | {"train": 3, "membership": 1}
@@ -125,9 +146,7 @@ EXPECTED = {
         **{name: ("epoch", "sample") for name in ("log_p_in", "log_p_out", "standard_error")},
         **{name: ("sample",) for name in ("p_value", "q_value")},
     },
-    "neighbors": {"rho": ("sample",)},
-    "mode_collapse": {"share": ("sample",)},
-    "density_split": {},
+    **{name: {} for name in analyses_of(ESTIMATORS)},
 }
 
 
@@ -143,6 +162,8 @@ def test_every_artifact_has_named_axes_units_and_attributes(finished):
                 assert values.attrs.get("units") and values.attrs.get("long_name"), (path, name)
             for name, dims in EXPECTED[kind].items():
                 assert stored[name].dims == dims, (path, name)
+            for name in ANALYSES[kind].columns if kind in ANALYSES else ():
+                assert stored[name].dims in [("sample",), ("estimator", "sample")], (path, name)
             assert set(stored.sizes) & AXES == set(stored.sizes) & AXES & set(stored.variables), path
             for name in ("log_px", "log_p_in", "score", "loss_train"):
                 assert name not in stored or stored[name].attrs["units"] == "nats"

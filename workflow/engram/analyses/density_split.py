@@ -4,16 +4,14 @@
 were trained on the image (van den Burg & Williams 2021).
 """
 
-import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from engram.analyses.bins import round_edges
-from engram.files import inputs, provenance
-from engram.files.artifacts import variable, write
+from engram.analyses.inputs import Answer, Inputs
+from engram.files.artifacts import variable
+from engram.files.inputs import last
 from engram.scores import intervals
 from engram.scores.quantities import HIGH_QUANTILE, highly_memorized
 
@@ -51,12 +49,9 @@ def ordinary(log_p_in: np.ndarray) -> np.ndarray:
     return (log_p_in >= low) & (log_p_in <= high)
 
 
-def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experiment: str, seed: int) -> None:
-    """The stage `density_split`, at the last scored epoch, for each estimator."""
-    start = time.perf_counter()
-    scores = inputs.scores(score_paths)
-    first = next(iter(scores.values()))
-    pairs = [(inputs.last(found), inputs.last(found, "log_p_in")) for found in scores.values()]
+def analyse(given: Inputs) -> Answer:
+    """The split at the last scored epoch, for each estimator."""
+    pairs = [(last(scores), last(scores, "log_p_in")) for scores in given.scores.values()]
     high, as_published = (np.stack([highly_memorized(m, old) for m, _ in pairs]) for old in (False, True))
     edge = edges(np.stack([log_p_in for _, log_p_in in pairs]))
     bins = [by_density(log_p_in, split, edge) for (_, log_p_in), split in zip(pairs, high, strict=True)]
@@ -67,8 +62,8 @@ def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experimen
     per_image, per_bin = ("estimator", "sample"), ("estimator", "bin")
     edge, count, count_high = (np.stack(values) for values in zip(*bins, strict=True))
     variables = {
-        "sample": first["sample"].variable,
-        "estimator": variable(("estimator",), list(scores), "1", "estimator of the memorization score"),
+        "sample": given.first["sample"].variable,
+        "estimator": variable(("estimator",), list(given.scores), "1", "estimator of the memorization score"),
         "high": variable(per_image, high, "1", "highly memorized: score above its 0.95 quantile"),
         "high_as_published": variable(per_image, as_published, "1", "score above 0.95 nats, the reference code's slip"),
         "log_p_in_edge": variable(
@@ -80,8 +75,4 @@ def analyse(score_paths: Mapping[str, str | Path], output: str | Path, experimen
         **intervals.variables("share_ordinary", inside_share, "share of highly memorized with ordinary log_p_in"),
         **intervals.variables("spearman", correlation, "rank correlation of log_p_in with being highly memorized"),
     }
-    values = {"epoch": int(first["epoch"][-1]), "high_quantile": HIGH_QUANTILE}
-    made_by = provenance.attributes(
-        experiment, seed, values, dataset_sha256=first.attrs["dataset_sha256"], wall_seconds=time.perf_counter() - start
-    )
-    write(output, "density_split", variables, made_by)
+    return Answer(variables, {"epoch": given.epoch, "high_quantile": HIGH_QUANTILE})

@@ -10,17 +10,15 @@ x and statistic (science.md 4.4):
 Both contain the error of the importance samples, with opposite signs: some negative correlation between them is noise.
 """
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from engram.analyses.inputs import Answer, Inputs
 from engram.errors import UserError
-from engram.files import inputs, provenance
-from engram.files.artifacts import AXES, variable, write
+from engram.files.artifacts import AXES, variable
 from engram.scores import intervals
 from engram.scores.intervals import Interval
 
@@ -78,51 +76,37 @@ def read_interval(found: xr.Dataset, name: str) -> Interval:
     return Interval(*(found.attrs[f"{name}{ending}"] for ending in ("", "_low", "_high")))
 
 
-def analyse(
-    score_paths: Mapping[str, str | Path],
-    encoder_estimator: str,
-    laplace_estimator: str,
-    output: str | Path,
-    experiment: str,
-    seed: int,
-) -> None:
-    """The stage `encoder_part`, at every scored epoch; its summary is of the last. `score_paths` are by estimator."""
-    start = time.perf_counter()
-    scores = inputs.scores(score_paths)
-    encoder, laplace = scores[encoder_estimator], scores[laplace_estimator]
-    _require_comparable(score_paths[encoder_estimator], encoder, score_paths[laplace_estimator], laplace)
-    parts = decompose(*({name: found[name].values for name in _USED} for found in (encoder, laplace)))
+def analyse(given: Inputs) -> Answer:
+    """The parts at every scored epoch; their summary is of the last. Scores are by the encoder's estimator, then Laplace's."""
+    _require_comparable(given.scores)
+    encoder, laplace = given.scores.values()
+    parts = decompose(*({name: scores[name].values for name in _USED} for scores in (encoder, laplace)))
     variables = {axis: variable((axis,), laplace[axis].values, "1", AXES[axis]) for axis in ("epoch", "sample")}
     for name, values, long_name in zip(Parts._fields, parts, LONG_NAME, strict=True):
         variables[name] = variable(("epoch", "sample"), values, "nats", long_name)
-    values = {"encoder_estimator": encoder_estimator, "laplace_estimator": laplace_estimator}
+    settings = dict(zip(("encoder_estimator", "laplace_estimator"), given.scores, strict=True))
     summary = {
         f"{name}{ending}": value
         for name, interval in summarize(Parts(*(part[-1] for part in parts))).items()
         for ending, value in zip(("", "_low", "_high"), interval, strict=True)
     }
-    made_by = provenance.attributes(
-        experiment,
-        seed,
-        values,
-        dataset_sha256=laplace.attrs["dataset_sha256"],
-        wall_seconds=time.perf_counter() - start,
-    )
-    write(output, "encoder_part", variables, made_by | values | summary)
+    return Answer(variables, settings, settings | summary)
 
 
 _USED = ("score", "log_p_in", "log_p_out")
 
 
-def _require_comparable(one: str | Path, encoder: xr.Dataset, other: str | Path, laplace: xr.Dataset) -> None:
+def _require_comparable(scores: Mapping[str, xr.Dataset]) -> None:
+    (one, encoder), (other, laplace) = scores.items()
     for key in ("statistic", "dataset_sha256"):
         if encoder.attrs[key] != laplace.attrs[key]:
             raise UserError(
-                f"{one}: {key} is {encoder.attrs[key]}, in {other} {laplace.attrs[key]}; "
-                "the encoder part compares scores that differ in nothing but the proposal"
+                f"encoder_part: {key} of the scores by {one} is {encoder.attrs[key]}, of those by {other} "
+                f"{laplace.attrs[key]}; it compares scores that differ in nothing but the proposal"
             )
     for axis in ("epoch", "sample"):
         if not np.array_equal(encoder[axis], laplace[axis]):
             raise UserError(
-                f"{one}: axis {axis} differs from that of {other}; score both at the same epochs and images"
+                f"encoder_part: axis {axis} of the scores by {one} differs from that by {other}; score both at the same "
+                "epochs and images"
             )

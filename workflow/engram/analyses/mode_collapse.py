@@ -4,20 +4,18 @@ Each sample is given to its nearest training image (Euclidean, images halved). T
 says how crowded it is; the coverage, the share of training images that receive any, is set against that of test images.
 """
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
 
+from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.neighbors import halve, halved, nearest
-from engram.files import artifacts, inputs, provenance
+from engram.files import inputs
 from engram.files.artifacts import variable
 from engram.models.samples import sample
 from engram.scores import intervals
-from engram.training.trained import load_model
 
 SAMPLES_PER_IMAGE, MOST_SAMPLES = 10, 100_000
 
@@ -48,33 +46,15 @@ def class_shares(labels: np.ndarray, weights: np.ndarray | None = None) -> tuple
     return classes, shares / shares.sum()
 
 
-def analyse(
-    dataset_path: str | Path,
-    models_path: str | Path,
-    score_paths: Mapping[str, str | Path],
-    output: str | Path,
-    experiment: str,
-    seed: int,
-) -> None:
-    """The stage `mode_collapse`: 10 samples per scored image, at most 100,000, of the full model at the last epoch."""
-    start = time.perf_counter()
-    dataset, scores = artifacts.read(dataset_path, "dataset"), inputs.scores(score_paths)
-    first = next(iter(scores.values()))
-    epoch = int(first["epoch"][-1])
-    train = halved(dataset, first["sample"].values)
-    test = halved(dataset, inputs.test_samples(dataset, dataset_path))
+def analyse(given: Inputs) -> Answer:
+    """Crowding by 10 samples per scored image, at most 100,000, of the full model at the last epoch."""
+    train = halved(given.dataset, given.first["sample"].values)
+    test = halved(given.dataset, inputs.test_samples(given.dataset))
     number = min(SAMPLES_PER_IMAGE * len(train), MOST_SAMPLES)
-    drawn = sample(load_model(models_path, epoch), number, seed, "mode_collapse", experiment)
+    drawn = sample(given.full_model(given.epoch), number, given.seed, "mode_collapse", given.experiment)
     samples = torch.cat([halve(part) for part in drawn])
     of_sample, of_test = nearest(samples, train)[0], nearest(test, train)[0]
-    made_by = provenance.attributes(
-        experiment,
-        seed,
-        {"epoch": epoch, "samples": number},
-        dataset_sha256=dataset.attrs["dataset_sha256"],
-        wall_seconds=time.perf_counter() - start,
-    )
-    artifacts.write(output, "mode_collapse", _variables(of_sample, of_test, scores), made_by)
+    return Answer(_variables(of_sample, of_test, given.scores), {"epoch": given.epoch, "samples": number})
 
 
 def _variables(of_sample: np.ndarray, of_test: np.ndarray, scores: Mapping[str, xr.Dataset]) -> dict[str, tuple]:

@@ -5,9 +5,7 @@ to training image i than fresh real images do. Images are halved first, as in va
 """
 
 import logging
-import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +13,13 @@ import xarray as xr
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from engram.analyses.inputs import Answer, Inputs
 from engram.errors import UserError
-from engram.files import artifacts, inputs, provenance
+from engram.files import inputs
 from engram.files.artifacts import variable
 from engram.models.samples import sample
 from engram.runtime.machine import installed_memory
 from engram.scores import intervals
-from engram.training.trained import load_model
 
 BLOCK = 2048, 8192  # rows of x and of y whose distances are held at once: 64 MiB
 PAIR_VALUES = 2**24  # pixels of the pairs re-evaluated in double precision at once
@@ -131,37 +129,20 @@ def _distances(x, y) -> tuple[np.ndarray, np.ndarray]:
     return distance, np.sqrt(_squared_distance(_rows(x), _rows(y), first_of_batch, torch.from_numpy(index)))
 
 
-def analyse(
-    dataset_path: str | Path,
-    models_path: str | Path,
-    score_paths: Mapping[str, str | Path],
-    output: str | Path,
-    experiment: str,
-    seed: int,
-) -> None:
-    """The stage `neighbors`: rho of every scored image under the full model at the last scored epoch.
+def analyse(given: Inputs) -> Answer:
+    """rho of every scored image under the full model at the last scored epoch.
 
     Held-out images are the test images, of CelebA the validation images; samples are as many mean images. With rank
     correlations of rho and each estimator's score. Raises UserError if that needs more memory than there is.
     """
-    start = time.perf_counter()
-    dataset, scores = artifacts.read(dataset_path, "dataset"), inputs.scores(score_paths)
-    first = next(iter(scores.values()))
-    epoch = int(first["epoch"][-1])
-    held_out = inputs.test_samples(dataset, dataset_path)[: VALIDATION.get(dataset.attrs["dataset"])]
-    require_memory(first.sizes["sample"], len(held_out), dataset.sizes["pixel"], dataset["images"].nbytes)
-    train, validation = halved(dataset, first["sample"].values), halved(dataset, held_out)
-    drawn = sample(load_model(models_path, epoch), len(validation), seed, "neighbors", experiment)
+    dataset, scored = given.dataset, given.first["sample"].values
+    held_out = inputs.test_samples(dataset)[: VALIDATION.get(dataset.attrs["dataset"])]
+    require_memory(len(scored), len(held_out), dataset.sizes["pixel"], dataset["images"].nbytes)
+    train, validation = halved(dataset, scored), halved(dataset, held_out)
+    drawn = sample(given.full_model(given.epoch), len(validation), given.seed, "neighbors", given.experiment)
     samples = torch.cat([halve(part) for part in drawn])
-    variables = _variables(_distances(train, validation), _distances(train, samples), scores)
-    made_by = provenance.attributes(
-        experiment,
-        seed,
-        {"epoch": epoch, "samples": len(samples)},
-        dataset_sha256=dataset.attrs["dataset_sha256"],
-        wall_seconds=time.perf_counter() - start,
-    )
-    artifacts.write(output, "neighbors", variables, made_by)
+    variables = _variables(_distances(train, validation), _distances(train, samples), given.scores)
+    return Answer(variables, {"epoch": given.epoch, "samples": len(samples)})
 
 
 def _variables(to_validation: tuple, to_samples: tuple, scores: Mapping[str, xr.Dataset]) -> dict[str, tuple]:

@@ -11,12 +11,12 @@ import numpy as np
 import xarray as xr
 
 from engram.datasets import duplicates
+from engram.designs.repeats import FULL, repeat_name
 from engram.errors import UserError
 from engram.files.artifacts import variable
 from engram.randomness import generator
 
 TRAIN = 0  # value of `split`
-FULL = "full"  # name of the repeat that is trained on everything
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class Membership:
 def scored(counted_as_in: np.ndarray) -> np.ndarray:
     """(sample,) bool: images that some model of counted_as_in (model, sample) counts as in and some does not."""
     return counted_as_in.any(axis=0) & ~counted_as_in.all(axis=0)
-
-
-def repeat_name(repeat: int) -> str:
-    """The name of a repeat in paths and seeds: 3 -> "repeat-03"."""
-    return f"repeat-{repeat:02d}"
 
 
 def models_of(

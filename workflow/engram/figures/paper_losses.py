@@ -1,11 +1,15 @@
 """Figure: loss of the full model against epoch at the paper's two learning rates, as published and corrected."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.figures.style import RATE_COLOURS, figure, styled
+from engram.files import inputs
 
 SKIPPED = 0.05  # of the epochs: the first 5 of 100, which the paper leaves out
 TOP = 126  # nats: where the paper's axis ends; higher only if a loss is
@@ -32,6 +36,11 @@ def paper_losses(full: dict[float, xr.Dataset]) -> Figure:
     left.set_ylim(top=max(TOP, 1.01 * drawn_losses.max(initial=0)))
     left.set_xlim(0, WIDER * max(losses["epoch_trained"].values[-1] for losses in full.values()))
     return drawn
+
+
+def read(experiments: Mapping[float, Mapping[str, Any]]) -> dict[float, xr.Dataset]:
+    """The losses of full models by learning rate, from the paths of experiments."""
+    return {rate: inputs.losses(paths["full_model"]) for rate, paths in experiments.items()}
 
 
 def _curves(axes: Axes, losses: xr.Dataset, during: bool, colour: str, label: str) -> None:

@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from engram.figures.style import RATE_COLOURS, figure, styled
 from engram.files import artifacts
+from engram.files.inputs import likelihoods_by_epoch
+from engram.paper.published import ESTIMATORS
 from engram.scores.intervals import Interval
 from engram.scores.quantities import QUANTITIES, estimate
-from engram.scores.stage import Comparison, epoch_of, read_log_px
+from engram.scores.stage import Comparison, read_log_px
 
 LINES = {"0.95 quantile of M": "-", "0.999 quantile of M": (0, (3, 1))}
 WIDER = 1.07  # the paper's axis reaches to 107 of 100 epochs
@@ -41,25 +43,25 @@ def paper_quantiles(quantiles: Quantiles) -> Figure:
     return drawn
 
 
-def with_intervals(experiments: Mapping[float, Mapping[str, Any]], panels: Mapping[str, str]) -> Quantiles:
-    """The quantiles of experiments, by learning rate, each in the form that engram.report.write takes.
+def read(experiments: Mapping[float, Mapping[str, Any]]) -> Quantiles:
+    """The quantiles of experiments by learning rate, from their statistics by estimator and the paths of their artifacts.
 
-    `panels` are estimators by title. Intervals are the jackknife's over repeats, as in reproduction.csv.
+    Intervals are the jackknife's over repeats, as in reproduction.csv.
     """
     return {
-        title: {rate: _of_estimator(experiment, estimator) for rate, experiment in experiments.items()}
-        for title, estimator in panels.items()
+        column.replace("_", " "): {rate: of_estimator(paths, estimator) for rate, paths in experiments.items()}
+        for column, estimator in ESTIMATORS.items()
     }
 
 
-def _of_estimator(experiment: Mapping[str, Any], estimator: str) -> dict[str, dict[int, Interval]]:
+def of_estimator(experiment: Mapping[str, Any], estimator: str) -> dict[str, dict[int, Interval]]:
+    """Quantiles of one experiment by line and epoch, with their intervals."""
     comparison = Comparison.of(artifacts.read(experiment["membership"], "membership"))
-    statistic = experiment["estimators"][estimator]["statistic"]
+    statistic = experiment["statistics"][estimator]
     quantities = {line: QUANTITIES[line] for line in LINES}
     found: dict[str, dict[int, Interval]] = {line: {} for line in LINES}
-    for epoch in experiment["settings"]["scored_epochs"]:
-        paths = [path for path in experiment["likelihoods"] if f"/likelihood/{estimator}/" in str(path)]
-        log_px = read_log_px([path for path in paths if epoch_of(path) == epoch], comparison)
+    for epoch, paths in likelihoods_by_epoch(experiment["likelihoods"], estimator).items():
+        log_px = read_log_px(paths, comparison)
         here = estimate(log_px, comparison.is_in, comparison.repeat, statistic, quantities)
         for line, interval in here.items():
             found[line][epoch] = interval

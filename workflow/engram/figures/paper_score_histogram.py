@@ -1,12 +1,17 @@
 """Figure: distribution of the score at the paper's two learning rates, with Johnson-SU fits, by estimator."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from engram.figures import johnson_su
 from engram.figures.style import RATE_COLOURS, density, figure, styled
+from engram.files import inputs
 from engram.files.inputs import last
+from engram.paper.published import ESTIMATORS
 
 EDGES = np.linspace(-15, 35, 101)  # nats: the paper's bins, beyond which it draws nothing
 LEVEL = 0.95
@@ -34,3 +39,12 @@ def paper_score_histogram(scores: dict[str, dict[float, xr.Dataset]]) -> Figure:
         axes.legend(loc="upper right", handlelength=1)
     panels[0].set(ylabel="density (1/nat)", ylim=(0, panels[0].get_ylim()[1] / LEGEND_FROM))
     return drawn
+
+
+def read(experiments: Mapping[float, Mapping[str, Any]]) -> dict[str, dict[float, xr.Dataset]]:
+    """Scores by panel and learning rate, from the paths of experiments."""
+    scores = {rate: inputs.scores(paths["scores"]) for rate, paths in experiments.items()}
+    return {
+        column.replace("_", " "): {rate: by_estimator[estimator] for rate, by_estimator in scores.items()}
+        for column, estimator in ESTIMATORS.items()
+    }

@@ -94,15 +94,11 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
     another kind or format, refers to other files, or holds non-finite numbers where only finite ones have a meaning.
     """
     if not Path(path).exists():
-        raise UserError(f"{path}: no such file; run `snakemake --cores all {path}` to make it")
+        raise UserError(_missing(path))
     try:
         _require_plain_and_unharmed(path)
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
-            if found != (kind, FORMAT_VERSION):
-                raise UserError(
-                    f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
-                )
+            _require_kind(dataset.attrs, kind, path)
             dataset = dataset if variables is None else dataset[variables]
             _require_layout(dataset, kind, variables)
             dataset = dataset.sel(selection).load()
@@ -110,11 +106,44 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
     except UserError:
         raise
     except Exception as error:  # a damaged HDF5 file can fail anywhere in three libraries
-        raise UserError(
-            f"{path}: is damaged or not an engram artifact ({first_line(error)}); {make_again(path)}"
-        ) from error
+        raise UserError(_damaged(path, error)) from error
     _require_finite(dataset, path)
     return dataset
+
+
+def attributes(path: str | Path, kind: str) -> dict[str, Any]:
+    """What an artifact says of itself, without reading its arrays, and so without comparing them with the seal.
+
+    Raises UserError, naming the file and how to rebuild it, if it is unreadable, or of another kind or format.
+    """
+    if not Path(path).exists():
+        raise UserError(_missing(path))
+    try:
+        with h5py.File(path) as file:
+            # netCDF keeps a number as an array of one.
+            stored = {name: value[0] if np.shape(value) == (1,) else value for name, value in file.attrs.items()}
+            _require_kind(stored, kind, path)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged HDF5 file can fail anywhere
+        raise UserError(_damaged(path, error)) from error
+    return stored
+
+
+def _missing(path: str | Path) -> str:
+    return f"{path}: no such file; run `snakemake --cores all {path}` to make it"
+
+
+def _damaged(path: str | Path, error: Exception) -> str:
+    return f"{path}: is damaged or not an engram artifact ({first_line(error)}); {make_again(path)}"
+
+
+def _require_kind(stored: Mapping[str, Any], kind: str, path: str | Path) -> None:
+    found = stored.get("kind"), stored.get("format_version")
+    if found != (kind, FORMAT_VERSION):
+        raise UserError(
+            f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
+        )
 
 
 def _require_plain_and_unharmed(path: str | Path) -> None:

@@ -1,39 +1,38 @@
 """The artifacts of one experiment, read: what claims and the report speak of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
 
 from engram.files import artifacts, inputs
 
-LOSSES = ["loss_train", "loss_held_out"]
-
 
 @dataclass(frozen=True)
-class Evidence:
-    """Data set, losses of every repeat and of the full model, scores by estimator, and analyses of one experiment."""
+class Experiment:
+    """Data set and scores by estimator; and, as far as there are any, analyses by name and the losses of trainings.
+
+    `folds` are the losses of each repeat's models, `full` those of the model trained on everything.
+    """
 
     name: str
     dataset: xr.Dataset
-    folds: list[xr.Dataset]
-    full: xr.Dataset
-    scores: dict[str, xr.Dataset]
-    neighbors: xr.Dataset
-    mode_collapse: xr.Dataset
-    density_split: xr.Dataset
+    scores: Mapping[str, xr.Dataset]
+    analyses: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    folds: Sequence[xr.Dataset] = ()
+    full: xr.Dataset | None = None
 
     @classmethod
-    def read(cls, paths: Mapping[str, Any]) -> "Evidence":
-        """From name and paths: dataset, models (repeats, then the full one), scores by estimator, analyses by name."""
-        *folds, full = [artifacts.read(path, "models", LOSSES) for path in paths["models"]]
-        analyses = {name: artifacts.read(path, name) for name, path in paths["analyses"].items()}
+    def read(cls, paths: Mapping[str, Any]) -> "Experiment":
+        """From its name and the paths of its dataset and scores (by estimator); analyses (by name), models (of every repeat)
+        and full_model may be absent, but a file that is named must exist."""
+        full = paths.get("full_model")
         return cls(
             name=paths["name"],
             dataset=artifacts.read(paths["dataset"], "dataset"),
-            folds=folds,
-            full=full,
             scores=inputs.scores(paths["scores"]),
-            **{name: analyses[name] for name in ("neighbors", "mode_collapse", "density_split")},
+            analyses={name: artifacts.read(path, name) for name, path in paths.get("analyses", {}).items()},
+            folds=[inputs.losses(path) for path in paths.get("models", [])],
+            full=inputs.losses(full) if full else None,
         )

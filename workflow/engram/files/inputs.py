@@ -1,21 +1,53 @@
-"""What analyses and figures read: scores by estimator and the images they speak of."""
+"""What analyses, figures and tables read: scores and log p by estimator, losses, and the images they speak of."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from engram.errors import UserError
+from engram.errors import UserError, make_again
 from engram.files import artifacts
 
 TEST = 1  # value of the variable `split`
 AT_ONCE = 4096  # images, so that memory stays bounded
+LOSSES = ["loss_train", "loss_held_out"]
 
 
 def scores(paths: Mapping[str, str | Path]) -> dict[str, xr.Dataset]:
     """Score artifacts by estimator, in the order given."""
     return {estimator: artifacts.read(path, "scores") for estimator, path in paths.items()}
+
+
+def losses(path: str | Path) -> xr.Dataset:
+    """Losses by epoch of the models of one training."""
+    return artifacts.read(path, "models", LOSSES)
+
+
+def epoch_of(likelihood: str | Path) -> int:
+    """The epoch that a likelihood file says it is of."""
+    stored = artifacts.attributes(likelihood, "likelihood")
+    try:
+        return int(json.loads(stored["values"])["epoch"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{likelihood}: does not say which epoch it is of; {make_again(likelihood)}") from error
+
+
+def likelihoods_by_epoch(
+    likelihoods: Iterable[str | Path], estimator: str | None = None
+) -> dict[int, list[str | Path]]:
+    """Likelihood files by the epoch they are of, in its order; of one `estimator` only, if it is named."""
+    if estimator is not None:
+        likelihoods = [path for path in likelihoods if _estimator_of(path) == estimator]
+    found: dict[int, list[str | Path]] = {}
+    for path in likelihoods:
+        found.setdefault(epoch_of(path), []).append(path)
+    return dict(sorted(found.items()))
+
+
+def _estimator_of(likelihood: str | Path) -> str:
+    return str(artifacts.attributes(likelihood, "likelihood").get("estimator"))
 
 
 def last(scores: xr.Dataset, name: str = "score") -> np.ndarray:
@@ -35,11 +67,12 @@ def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, *np.atleast_1d(dataset.attrs["image_shape"])).astype(np.float32) / 255
 
 
-def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
+def test_samples(dataset: xr.Dataset) -> np.ndarray:
     """Indices of the test images. Raises UserError if there are none."""
     test = np.flatnonzero(dataset["split"].values == TEST)
     if not len(test):
-        raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
+        name = dataset.attrs["dataset"]
+        raise UserError(f"datasets.{name}: has no test images; comparing samples with fresh images needs some")
     return test
 
 

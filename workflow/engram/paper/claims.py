@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from engram.files.experiment import Evidence
+from engram.files.experiment import Experiment
 from engram.files.inputs import in_parts, last
 from engram.randomness import generator
 from engram.scores import intervals
@@ -23,6 +23,7 @@ WEAK = 0.2  # a rank correlation that explains 4 % of the variance of ranks
 SMALL_GAP = 0.01  # of the training loss
 SIGNIFICANT = 0.01
 OF_TWO_RATES = ("C4", "C5")
+LOSSES = "losses"  # of the models of every repeat: the one thing that a claim needs and that is no analysis
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the rule by which an experiment decides it."""
+    """What the paper says, the rule by which an experiment decides it, and what beside scores and images that `needs`."""
 
     statement: str
     rule: str
+    needs: str = ""
 
 
 CLAIMS = {
@@ -52,14 +54,17 @@ CLAIMS = {
     "C2": Claim(
         "Most highly memorized images have an ordinary log p.",
         "Holds if more than half of them have a U between the 0.05 and 0.95 quantiles of all images.",
+        needs="density_split",
     ),
     "C3": Claim(
         "Images of low log p are more often highly memorized.",
         "Holds if the rank correlation of U with being highly memorized is below 0.",
+        needs="density_split",
     ),
     "C4": Claim(
         "A learning rate of 1e-3 shows a generalization gap, 1e-4 shows none.",
         "Holds if held-out loss exceeds training loss by over 1 % at the higher rate and by less at the lower one.",
+        needs=LOSSES,
     ),
     "C5": Claim(
         "A lower learning rate lowers M, but high values remain.",
@@ -69,10 +74,12 @@ CLAIMS = {
         "The quantiles of M grow during training and are large before the generalization gap appears.",
         "Holds if the 0.95 quantile grows from the first to the last scored epoch, and has half of its final value by "
         "the last scored epoch whose gap is below 1 % of the loss. Without such an epoch this cannot be told.",
+        needs=LOSSES,
     ),
     "C7": Claim(
         "The nearest-neighbour ratio rho does not track M.",
         "Holds if the rank correlation lies within -0.2 to 0.2 (under 4 % of the variance of ranks); not if outside.",
+        needs="neighbors",
     ),
     "C8": Claim(
         "The distribution of M differs between classes.",
@@ -82,31 +89,42 @@ CLAIMS = {
     "C9": Claim(
         "Memorization is not mode collapse: samples do not crowd around the highly memorized images.",
         "Holds if the rank correlation of M with the share of samples nearest to the image is below 0.2.",
+        needs="mode_collapse",
     ),
 }
 
 
-def test(evidence: Evidence, compared: Sequence[Finding] = ()) -> list[Finding]:
+def test(experiment: Experiment, compared: Sequence[Finding] = ()) -> list[Finding]:
     """Findings on one experiment, in the order of the claims.
 
     `compared` are those of `compare`, where this experiment is one of the two; without them C4 and C5 cannot be told.
     """
     alone = [
-        Finding(claim, estimator, *judge(evidence, estimator))
+        Finding(claim, estimator, *(_lacking(claim, experiment) or judge(experiment, estimator)))
         for claim, judge in _JUDGES.items()
         if not (compared and claim in OF_TWO_RATES)
-        for estimator in ([""] if claim in OF_TWO_RATES else evidence.scores)
+        for estimator in ([""] if claim in OF_TWO_RATES else experiment.scores)
     ]
     return sorted([*alone, *compared], key=lambda finding: finding.claim)
 
 
-def compare(higher: Evidence, lower: Evidence) -> list[Finding]:
+def compare(higher: Experiment, lower: Experiment) -> list[Finding]:
     """Findings on C4 and C5 from two experiments that differ only in learning rate: `higher` and `lower`."""
-    return [Finding("C4", "", *_gaps(higher, lower))] + [
+    lacking = _lacking("C4", higher) or _lacking("C4", lower)
+    return [Finding("C4", "", *(lacking or _gaps(higher, lower)))] + [
         Finding("C5", estimator, *_lower_scores(higher, lower, estimator))
         for estimator in higher.scores
         if estimator in lower.scores
     ]
+
+
+def _lacking(claim: str, experiment: Experiment) -> tuple[str, str] | None:
+    """Why a claim cannot be told of an experiment that lacks an artifact; None if it has what the claim needs."""
+    needs = CLAIMS[claim].needs
+    if not needs or needs in experiment.analyses or (needs == LOSSES and experiment.folds):
+        return None
+    what = "losses of its models" if needs == LOSSES else f"analysis {needs}"
+    return OPEN, f"{experiment.name} has no {what}."
 
 
 def _above(found: Interval, limit: float) -> str:
@@ -117,13 +135,13 @@ def _below(found: Interval, limit: float) -> str:
     return HOLDS if found.high < limit else FAILS if found.low > limit else OPEN
 
 
-def _ordinary_looks(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    scores = evidence.scores[estimator]
+def _ordinary_looks(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    scores = experiment.scores[estimator]
     labels, high = scores["label"].values, highly_memorized(last(scores))
     ordinary = np.empty(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = labels == label
-        pixels = evidence.dataset["images"].values[scores["sample"].values[members]]
+        pixels = experiment.dataset["images"].values[scores["sample"].values[members]]
         mean = pixels.mean(axis=0)
         distance = np.concatenate([np.linalg.norm(part - mean, axis=1) for part in in_parts(pixels)])
         ordinary[members] = distance <= np.quantile(distance, 0.95)
@@ -131,15 +149,15 @@ def _ordinary_looks(evidence: Evidence, estimator: str) -> tuple[str, str]:
     return _above(found, 0.5), f"{found.text()} of {high.sum()} highly memorized images are ordinary, 0.95 of all."
 
 
-def _ordinary_density(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    split = evidence.density_split.sel(estimator=estimator)
+def _ordinary_density(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    split = experiment.analyses["density_split"].sel(estimator=estimator)
     found = intervals.read(split, "share_ordinary")
     return _above(found, 0.5), f"{found.text()} of the highly memorized images lie where 0.90 of all images lie."
 
 
-def _low_density(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    found = intervals.read(evidence.density_split.sel(estimator=estimator), "spearman")
-    score, log_p_in = (last(evidence.scores[estimator], name) for name in ("score", "log_p_in"))
+def _low_density(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    found = intervals.read(experiment.analyses["density_split"].sel(estimator=estimator), "spearman")
+    score, log_p_in = (last(experiment.scores[estimator], name) for name in ("score", "log_p_in"))
     low = log_p_in <= np.quantile(log_p_in, 0.1)
     share = intervals.share((highly_memorized(score) & low).sum(), low.sum())
     return _below(found, 0), (
@@ -148,30 +166,34 @@ def _low_density(evidence: Evidence, estimator: str) -> tuple[str, str]:
     )
 
 
-def _needs_two_rates(evidence: Evidence, estimator: str) -> tuple[str, str]:
+def _needs_two_rates(experiment: Experiment, estimator: str) -> tuple[str, str]:
     return OPEN, "Needs a second experiment that differs only in learning rate."
 
 
-def _gap(evidence: Evidence, epoch: int) -> Interval:
+def _gap(experiment: Experiment, epoch: int) -> Interval:
     """Held-out minus training loss after an epoch, as a share of the training loss: mean over the fold models."""
-    at = [fold.sel(epoch_trained=epoch) for fold in evidence.folds]
+    at = [fold.sel(epoch_trained=epoch) for fold in experiment.folds]
     train, held_out = (np.concatenate([fold[name].values for fold in at]) for name in ("loss_train", "loss_held_out"))
     return intervals.mean((held_out - train) / np.abs(train))
 
 
-def _one_gap(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    gap = _gap(evidence, int(evidence.full["epoch_trained"][-1]))
+def _last_epoch(experiment: Experiment) -> int:
+    return int(experiment.folds[0]["epoch_trained"][-1])
+
+
+def _one_gap(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    gap = _gap(experiment, _last_epoch(experiment))
     return OPEN, f"Gap at the last epoch {gap.text('.1%')} of the loss; needs a second learning rate."
 
 
-def _growth(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    scores = evidence.scores[estimator]
+def _growth(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    scores = experiment.scores[estimator]
     epochs = scores["epoch"].values
     if len(epochs) < 2:
         return OPEN, "Needs two scored epochs."
     first, final = scores["score"].values[0], scores["score"].values[-1]
-    growth = intervals.quantile_change(first, final, 0.95, generator(0, "claims", evidence.name, estimator))
-    gaps = [_gap(evidence, int(epoch)) for epoch in epochs]
+    growth = intervals.quantile_change(first, final, 0.95, generator(0, "claims", experiment.name, estimator))
+    gaps = [_gap(experiment, int(epoch)) for epoch in epochs]
     quantile = np.quantile(scores["score"], 0.95, axis=1)
     numbers = (
         f"0.95 quantile {_sequence(quantile, '.1f')} nats at epochs {_sequence(epochs, 'd')}, growth "
@@ -194,12 +216,12 @@ def _sequence(values, form: str) -> str:
     )
 
 
-def _distance_ratio(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    here = evidence.neighbors.sel(estimator=estimator)
+def _distance_ratio(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    here = experiment.analyses["neighbors"].sel(estimator=estimator)
     found, published = (intervals.read(here, name) for name in ("spearman", "spearman_as_published"))
     inside = found.low > -WEAK and found.high < WEAK
     outside = found.low > WEAK or found.high < -WEAK
-    high = highly_memorized(last(evidence.scores[estimator]))
+    high = highly_memorized(last(experiment.scores[estimator]))
     medians = (np.median(here["rho"].values[members]) for members in (high, ~high))
     return HOLDS if inside else FAILS if outside else OPEN, (
         f"Rank correlation {found.text()} (with the published slip {published.text()}); median rho of highly memorized "
@@ -207,8 +229,8 @@ def _distance_ratio(evidence: Evidence, estimator: str) -> tuple[str, str]:
     )
 
 
-def _classes(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    scores = evidence.scores[estimator]
+def _classes(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    scores = experiment.scores[estimator]
     score, labels = last(scores), scores["label"].values
     groups = [score[labels == label] for label in np.unique(labels[labels >= 0])]
     if len(groups) < 2 or np.ptp(score) == 0:
@@ -223,9 +245,12 @@ def _classes(evidence: Evidence, estimator: str) -> tuple[str, str]:
     )
 
 
-def _crowding(evidence: Evidence, estimator: str) -> tuple[str, str]:
-    found = intervals.read(evidence.mode_collapse.sel(estimator=estimator), "spearman")
-    share, high = evidence.mode_collapse["share"].values, highly_memorized(last(evidence.scores[estimator]))
+def _crowding(experiment: Experiment, estimator: str) -> tuple[str, str]:
+    found = intervals.read(experiment.analyses["mode_collapse"].sel(estimator=estimator), "spearman")
+    share, high = (
+        experiment.analyses["mode_collapse"]["share"].values,
+        highly_memorized(last(experiment.scores[estimator])),
+    )
     crowded = share > np.quantile(share, HIGH_QUANTILE)
     overlap = intervals.share((high & crowded).sum(), crowded.sum())
     return _below(found, WEAK), (
@@ -234,8 +259,8 @@ def _crowding(evidence: Evidence, estimator: str) -> tuple[str, str]:
     )
 
 
-def _gaps(higher: Evidence, lower: Evidence) -> tuple[str, str]:
-    at_higher, at_lower = (_gap(part, int(part.full["epoch_trained"][-1])) for part in (higher, lower))
+def _gaps(higher: Experiment, lower: Experiment) -> tuple[str, str]:
+    at_higher, at_lower = (_gap(part, _last_epoch(part)) for part in (higher, lower))
     verdicts = {_above(at_higher, SMALL_GAP), _below(at_lower, SMALL_GAP)}
     verdict = FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
     return (
@@ -245,7 +270,7 @@ def _gaps(higher: Evidence, lower: Evidence) -> tuple[str, str]:
     )
 
 
-def _lower_scores(higher: Evidence, lower: Evidence, estimator: str) -> tuple[str, str]:
+def _lower_scores(higher: Experiment, lower: Experiment, estimator: str) -> tuple[str, str]:
     scores = [part.scores[estimator] for part in (higher, lower)]
     change = intervals.quantile_change(
         *map(last, scores), 0.95, generator(0, "claims", higher.name, lower.name, estimator)
@@ -261,7 +286,7 @@ def _lower_scores(higher: Evidence, lower: Evidence, estimator: str) -> tuple[st
     )
 
 
-_JUDGES: dict[str, Callable[[Evidence, str], tuple[str, str]]] = {
+_JUDGES: dict[str, Callable[[Experiment, str], tuple[str, str]]] = {
     "C1": _ordinary_looks,
     "C2": _ordinary_density,
     "C3": _low_density,

@@ -8,23 +8,24 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from engram.files import artifacts
-from engram.files.experiment import Evidence
+from engram.files.experiment import Experiment
+from engram.files.inputs import likelihoods_by_epoch
 from engram.paper import claims, published
+from engram.paper.published import ESTIMATORS, TWO_RATES
 from engram.scores.bits import bits_per_dimension, dimensions
 from engram.scores.intervals import Interval
 from engram.scores.quantities import QUANTITIES, estimate
-from engram.scores.stage import Comparison, epoch_of, read_log_px
+from engram.scores.stage import Comparison, read_log_px
 
-ESTIMATORS = {"as_published": "published", "corrected": "corrected"}
 REPRODUCED, DIFFERS, OPEN, NOT_PRINTED = "reproduced", "differs", "cannot tell", "not printed"
 NOT_COMPARABLE = "not comparable: "
 OF_CLAIMS = {claims.HOLDS: REPRODUCED, claims.FAILS: DIFFERS, claims.OPEN: OPEN}
 LOG_P = ["mean log p, images in training (U)", "mean log p, images held out (V)"]
 LOSS = "loss of the full model, {} images"
-RATES = ("mnist_lr1e-3", "mnist_lr1e-4")
 
 COLUMNS = ["experiment", "ours", "quantity", "epoch", "published"]
 COLUMNS += [f"{column}{end}" for column in ESTIMATORS for end in ("", "_low", "_high")]
@@ -40,20 +41,21 @@ def table(experiments: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     `experiments` by the paper's names, each in the form that engram.report.write takes. Where settings of an experiment
     are not the paper's, its verdicts are "not comparable: " and what differs.
     """
-    experiments = {name: experiments[name] for name in published.SETTINGS if name in experiments}
-    evidence = {name: Evidence.read(experiment) for name, experiment in experiments.items()}
-    differ = {name: differences(name, experiments[name], found) for name, found in evidence.items()}
+    described = {name: experiments[name] for name in published.SETTINGS if name in experiments}
+    ours = {name: Experiment.read(paths) for name, paths in described.items()}
+    differ = {name: differences(name, described[name], experiment) for name, experiment in ours.items()}
     rows = []
-    for name, experiment in experiments.items():
-        findings = [finding for finding in claims.test(evidence[name]) if finding.claim not in claims.OF_TWO_RATES]
-        found = [*_numbers(name, experiment, evidence[name]), *_claims(findings)]
-        epoch = experiment["settings"]["scored_epochs"][-1]
-        rows += _placed(found, {"experiment": name, "ours": evidence[name].name, "epoch": epoch}, differ[name])
-    if set(RATES) <= set(experiments):
-        pair = [evidence[name] for name in RATES]
-        ours = " / ".join(found.name for found in pair)
-        place = {"experiment": " / ".join(RATES), "ours": ours, "epoch": int(pair[0].full["epoch_trained"][-1])}
-        rows += _placed(_claims(claims.compare(*pair)), place, [*dict.fromkeys(differ[RATES[0]] + differ[RATES[1]])])
+    for name, experiment in ours.items():
+        findings = [finding for finding in claims.test(experiment) if finding.claim not in claims.OF_TWO_RATES]
+        here = [*_numbers(name, described[name], experiment), *_claims(findings)]
+        epoch = described[name]["settings"]["scored_epochs"][-1]
+        rows += _placed(here, {"experiment": name, "ours": experiment.name, "epoch": epoch}, differ[name])
+    if set(TWO_RATES) <= set(ours):
+        pair = [ours[name] for name in TWO_RATES]
+        epoch = described[TWO_RATES[0]]["settings"]["training"]["epochs"]
+        place = {"experiment": " / ".join(TWO_RATES), "ours": " / ".join(each.name for each in pair), "epoch": epoch}
+        differ_both = [*dict.fromkeys(fact for name in TWO_RATES for fact in differ[name])]
+        rows += _placed(_claims(claims.compare(*pair)), place, differ_both)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -78,11 +80,11 @@ def rule(tolerance: float, one_run: bool = False) -> str:
     )
 
 
-def differences(name: str, experiment: Mapping[str, Any], evidence: Evidence) -> list[str]:
+def differences(name: str, described: Mapping[str, Any], experiment: Experiment) -> list[str]:
     """What sets our experiment apart from the paper's of that name, as in ["L = 4"]."""
     settings = published.SETTINGS[name]
-    scored = next(iter(evidence.scores.values())).sizes["sample"]
-    ours = _facts(experiment["settings"], scored, experiment["estimators"]["published"]["samples"])
+    scored = next(iter(experiment.scores.values())).sizes["sample"]
+    ours = _facts(described["settings"], scored, described["estimators"]["published"]["samples"])
     theirs = _facts(settings, published.IMAGES[settings["dataset"]], published.SAMPLES[name])
     return [fact for fact, printed in zip(ours, theirs, strict=True) if fact != printed]
 
@@ -110,11 +112,11 @@ def _placed(rows: Iterable[Row], place: Row, differ: list[str]) -> list[Row]:
     return [place | row | (not_comparable if differ and row["verdict"] != NOT_PRINTED else {}) for row in rows]
 
 
-def _numbers(name: str, experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[Row]:
+def _numbers(name: str, described: Mapping[str, Any], experiment: Experiment) -> Iterator[Row]:
     """Rows of the printed numbers, and of mean log p, which the paper did not print."""
     values = published.VALUES[name]
     wanted = [value.quantity for value in values if value.quantity in QUANTITIES] + LOG_P
-    found = _from_scores(experiment, wanted) | _losses(experiment, evidence)
+    found = _from_scores(described, wanted) | _losses(described, experiment)
     for value in values:
         here, one_run = found[value.quantity], value.quantity not in QUANTITIES
         verdicts = [verdict(value.value, here[column], value.tolerance, one_run) for column in ESTIMATORS]
@@ -122,7 +124,7 @@ def _numbers(name: str, experiment: Mapping[str, Any], evidence: Evidence) -> It
             "rule": rule(value.tolerance, one_run),
             "source": value.source,
         }
-    size = dimensions(experiment["settings"]["model"], evidence.dataset)
+    size = dimensions(described["settings"]["model"], experiment.dataset)
     for quantity in LOG_P:
         yield _number(quantity, found[quantity], "nats")
         if size:
@@ -147,28 +149,31 @@ def _in_bits(interval: Interval, size: int) -> Interval:
     return Interval(*(bits_per_dimension(interval[end], size) for end in (0, 2, 1)))
 
 
-def _from_scores(experiment: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Found]:
+def _from_scores(described: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Found]:
     """Quantities by either estimator at the last scored epoch, from the likelihoods of every repeat."""
-    comparison = Comparison.of(artifacts.read(experiment["membership"], "membership"))
+    comparison = Comparison.of(artifacts.read(described["membership"], "membership"))
     quantities = {quantity: QUANTITIES[quantity] for quantity in wanted}
-    last = [path for path in experiment["likelihoods"] if epoch_of(path) == experiment["settings"]["scored_epochs"][-1]]
+    epoch = described["settings"]["scored_epochs"][-1]
     by_column = {}
     for column, estimator in ESTIMATORS.items():
-        log_px = read_log_px([path for path in last if f"/likelihood/{estimator}/" in str(path)], comparison)
-        statistic = experiment["estimators"][estimator]["statistic"]
+        files = likelihoods_by_epoch(described["likelihoods"], estimator)
+        log_px = read_log_px(files.get(epoch, []), comparison)
+        statistic = described["estimators"][estimator]["statistic"]
         by_column[column] = estimate(log_px, comparison.is_in, comparison.repeat, statistic, quantities)
     return {name: {column: found[name] for column, found in by_column.items()} for name in quantities}
 
 
-def _losses(experiment: Mapping[str, Any], evidence: Evidence) -> dict[str, Found]:
-    """Losses of the full model, one training without an interval, which no estimator enters.
+def _losses(described: Mapping[str, Any], experiment: Experiment) -> dict[str, Found]:
+    """Losses of the full model, one training without an interval, which no estimator enters; NaN if there is no full model.
 
     The printed training loss is a running mean over the last epoch, which we do not keep: as published, the mean of our
     losses before and after that epoch stands in for it. The corrected one is the loss after it.
     """
-    epoch = experiment["settings"]["scored_epochs"][-1]
-    full = evidence.full.sel(epoch_trained=[max(1, epoch - 1), epoch])
-    train, test = (full[kind].values[:, 0] for kind in ("loss_train", "loss_held_out"))
+    epoch = described["settings"]["scored_epochs"][-1]
+    train = test = np.full(2, math.nan)
+    if experiment.full is not None:
+        full = experiment.full.sel(epoch_trained=[max(1, epoch - 1), epoch])
+        train, test = (full[kind].values[:, 0] for kind in ("loss_train", "loss_held_out"))
     losses = {"training": (train.mean(), train[-1]), "test": (test[-1], test[-1])}
     return {
         LOSS.format(kind): {

@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 
 import engram
+from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE
 from engram.figures.style import class_name
-from engram.files import atomic
-from engram.files.experiment import Evidence
+from engram.files import artifacts, atomic
+from engram.files.experiment import Experiment
 from engram.files.inputs import last
 from engram.paper import claims
 from engram.report import reproduction as reproduction_page
@@ -24,42 +25,24 @@ from engram.scores.bits import densities, dimensions
 from engram.scores.summary import number_memorized, power, summarize
 
 TEMPLATES, CAPTIONS = (Path(__file__).parent / part for part in ("templates", "captions"))
-TITLES = {
-    "grids": "What was memorized, and what was not",
-    "comparison": "The estimators side by side",
-    "encoder_part": "The encoder's part of the score",
-    "score_histogram": "Distribution of the score",
-    "quantiles": "The score during training",
-    "error_by_repeats": "Error of the score",
-    "losses": "Losses and generalization gap",
-    "density_split": "Memorization and log p",
-    "neighbors": "The nearest-neighbour test",
-    "mode_collapse": "Memorization and mode collapse",
-}
-OF_REPRODUCTION = {
-    "losses": "Losses at both learning rates",
-    "quantiles": "The score at both learning rates",
-    "score_histogram": "Distribution of the score at both learning rates",
-}
 
 
 def write(
     path: str | Path, experiments: Sequence[Mapping[str, Any]], reproduction: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the report of some experiments.
+    """Write the report of some experiments, each described as `engram.report.contents.experiment` does.
 
-    Each is a mapping of name, settings (its entry in config.yaml), estimators (settings by name), and paths: dataset,
-    membership, models (of every repeat, the full model last), likelihoods, scores (by estimator), analyses (by name),
-    figures (PNG, by name). Of experiments that stand for the paper's, `reproduction` has the path of their `table` (of
-    engram.paper.reproduction) and those of the `figures` that compare them.
+    Sections whose artifacts a description lacks are left out, with a sentence in their place. Of experiments that stand for
+    the paper's, `reproduction` has the path of their `table` (of engram.paper.reproduction) and those of the `figures` that
+    compare them.
     """
-    evidence = [Evidence.read(experiment) for experiment in experiments]
-    pairs = list(_learning_rate_pairs(experiments, evidence))
+    read = [Experiment.read(described) for described in experiments]
+    pairs = list(_learning_rate_pairs(experiments, read))
     loader = jinja2.FileSystemLoader(TEMPLATES)
     options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     page = jinja2.Environment(loader=loader, **options).get_template("report.html.j2")
     text = page.render(
-        experiments=[_section(*both, pairs) for both in zip(experiments, evidence, strict=True)],
+        experiments=[_section(*both, pairs) for both in zip(experiments, read, strict=True)],
         pairs=pairs,
         reproduction=reproduction and _beside_the_paper(reproduction),
         claims=claims.CLAIMS,
@@ -68,37 +51,39 @@ def write(
     atomic.write(path, text.encode())
 
 
-def _section(experiment: Mapping[str, Any], evidence: Evidence, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _section(
+    described: Mapping[str, Any], experiment: Experiment, pairs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """What the page says of one experiment; of the pairs it belongs to, the first tells its C4 and C5."""
-    compared = [pair["findings"] for pair in pairs if evidence.name in (pair["higher"], pair["lower"])]
-    findings = claims.test(evidence, *compared[:1])
-    estimators = evidence.scores.items()
-    size = dimensions(experiment["settings"]["model"], evidence.dataset)
+    compared = [pair["findings"] for pair in pairs if experiment.name in (pair["higher"], pair["lower"])]
+    findings = claims.test(experiment, *compared[:1])
+    estimators = experiment.scores.items()
+    size = dimensions(described["settings"]["model"], experiment.dataset)
     return {
-        "name": experiment["name"],
-        "headline": [(name, _headline(found, evidence.dataset.attrs)) for name, found in estimators],
-        "run": [*_run(experiment, evidence)],
-        "work": [*_work(experiment)],
+        "name": experiment.name,
+        "headline": [(name, _headline(scores, experiment.dataset.attrs)) for name, scores in estimators],
+        "run": [*_run(described, experiment)],
+        "work": [*_work(described)],
         "numbers": _side_by_side(
             [
-                summarize(found, ("null", "unseen")) | densities(found, size) | power(found)
-                for found in evidence.scores.values()
+                summarize(scores, ("null", "unseen")) | densities(scores, size) | power(scores)
+                for scores in experiment.scores.values()
             ]
         ),
-        "figures": [_figure(name, TITLES.get(name, name), path) for name, path in _in_order(experiment["figures"])],
+        "figures": [*_figures(described)],
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
-        "scores_path": next(iter(experiment["scores"].values())),
-        "paths": [*_paths(experiment)],
+        "scores_path": next(iter(described["scores"].values())),
+        "paths": [*_paths(described)],
     }
 
 
 def _beside_the_paper(reproduction: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of the paper as a whole: the table of engram.paper.reproduction, and figures across experiments."""
-    figures = [_figure(f"paper_{name}", OF_REPRODUCTION[name], path) for name, path in reproduction["figures"].items()]
+    figures = reproduction["figures"].items()
     return {
         "path": reproduction["table"],
         "experiments": reproduction_page.by_experiment(reproduction["table"]),
-        "figures": figures,
+        "figures": [_figure(name, PAPER_FIGURES[name].title, path) for name, path in figures],
     }
 
 
@@ -118,22 +103,28 @@ def _headline(scores: xr.Dataset, dataset_attributes: Mapping[str, Any]) -> str:
     )
 
 
-def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
-    data, made_by = evidence.dataset, evidence.full.attrs
+    data = experiment.dataset
     shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
     train = int((data["split"].values == 0).sum())
     yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
     yield "source", data.attrs["source"]
-    models = sum(fold.sizes["model"] for fold in evidence.folds)
-    yield "models", f"{models} in {len(evidence.folds)} repeats, and one trained on everything"
-    for key, value in experiment["settings"].items():
+    models = sum(fold.sizes["model"] for fold in experiment.folds)
+    if models:
+        full = ", and one trained on everything" if experiment.full is not None else ""
+        yield "models", f"{models} in {len(experiment.folds)} repeats{full}"
+    for key, value in described["settings"].items():
         if key != "estimators":
             yield key.replace("_", " "), _words(value)
-    for name, settings in experiment["estimators"].items():
+    for name, settings in described["estimators"].items():
         yield f"estimator {name}", _words(settings)
-    threads = int(made_by["threads"])
-    yield "machine", f"{made_by['device']}, {threads} thread{'s' if threads > 1 else ''} a training"
+    trainings = [part for part in (experiment.full, *experiment.folds) if part is not None]
+    if trainings:
+        made_by = trainings[0].attrs
+        threads = int(made_by["threads"])
+        yield "machine", f"{made_by['device']}, {threads} thread{'s' if threads > 1 else ''} a training"
+    made_by = (trainings or [*experiment.scores.values()])[0].attrs
     yield (
         "software",
         f"engram {made_by['engram_version']}, commit {made_by['git_commit']}, torch {made_by['torch_version']}",
@@ -147,24 +138,28 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _work(experiment: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+def _work(described: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     """Stage, number of artifacts, and the wall time recorded in them."""
-    stages = {"training": experiment["models"], "likelihood": experiment["likelihoods"]}
-    stages |= {"scores": experiment["scores"].values(), "analyses": experiment["analyses"].values()}
+    analyses = described.get("analyses", {})
+    stages = {
+        "training": dict.fromkeys(_trainings(described), "models"),
+        "likelihood": dict.fromkeys(described.get("likelihoods", []), "likelihood"),
+        "scores": dict.fromkeys(described["scores"].values(), "scores"),
+        "analyses": {path: name for name, path in analyses.items()},
+    }
     total = 0.0
-    for stage, paths in stages.items():
-        attributes = [_attributes(path) for path in paths]
-        kinds = dict.fromkeys(found.get("estimator", "") for found in attributes)
-        for estimator in kinds:
+    for stage, kinds in stages.items():
+        attributes = [artifacts.attributes(path, kind) for path, kind in kinds.items()]
+        for estimator in dict.fromkeys(found.get("estimator", "") for found in attributes):
             seconds = [found["wall_seconds"] for found in attributes if found.get("estimator", "") == estimator]
             total += sum(seconds)
             yield f"{stage}, {estimator}".removesuffix(", "), len(seconds), _duration(sum(seconds))
     yield "all", sum(map(len, stages.values())), _duration(total)
 
 
-def _attributes(path: str | Path) -> dict[str, Any]:
-    with xr.open_dataset(path, engine="h5netcdf") as dataset:
-        return dict(dataset.attrs)
+def _trainings(described: Mapping[str, Any]) -> list[str]:
+    full = described.get("full_model")
+    return [*described.get("models", []), *([full] if full else [])]
 
 
 def _duration(seconds: float) -> str:
@@ -174,10 +169,25 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _in_order(figures: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Figures in the order of TITLES, then any others."""
-    order = [*TITLES, *figures]
-    return sorted(figures.items(), key=lambda entry: order.index(entry[0]))
+def _figures(described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The figures of an experiment in the catalogue's order; for one that it lacks, its title and what it would need."""
+    paths = described.get("figures", {})
+    for name, figure in FIGURES.items():
+        if name in paths:
+            yield _figure(name, figure.title, paths[name])
+        else:
+            yield {"title": figure.title, "needs": " and ".join(dict.fromkeys(_lacking(figure.reads, described)))}
+
+
+def _lacking(reads: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
+    """What an experiment lacks of what a figure reads, in words."""
+    for what in reads:
+        if what in described.get("analyses", {}) or described.get(what):
+            continue
+        if what in ANALYSES:
+            yield from [*_lacking(ANALYSES[what].reads, described)] or [ANALYSES[what].needs or f"the analysis {what}"]
+        else:
+            yield READABLE[what]
 
 
 def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
@@ -190,25 +200,28 @@ def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
     }
 
 
-def _paths(experiment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from ((kind, experiment[kind]) for kind in ("dataset", "membership"))
-    yield from ((f"scores, {name}", path) for name, path in experiment["scores"].items())
-    yield from ((f"analysis {name}", path) for name, path in experiment["analyses"].items())
-    yield "full model", experiment["models"][-1]
+def _paths(described: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Label and path of the artifacts, and which variables of an analysis have a value per image."""
+    yield from ((kind, described[kind], "") for kind in ("dataset", "membership") if kind in described)
+    yield from ((f"scores, {name}", path, "") for name, path in described["scores"].items())
+    for name, path in described.get("analyses", {}).items():
+        yield f"analysis {name}", path, ", ".join(ANALYSES[name].columns)
+    if described.get("full_model"):
+        yield "full model", described["full_model"], ""
 
 
-def _learning_rate_pairs(experiments: Sequence[Mapping], evidence: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
+def _learning_rate_pairs(experiments: Sequence[Mapping], read: Sequence[Experiment]) -> Iterator[dict[str, Any]]:
     """Findings on every two experiments whose settings differ in nothing but learning rate (and seed)."""
-    for one, other in combinations(zip(experiments, evidence, strict=True), 2):
+    for one, other in combinations(zip(experiments, read, strict=True), 2):
         if _rate(one[0]) != _rate(other[0]) and _all_but_rate(one[0]) == _all_but_rate(other[0]):
             (_, higher), (_, lower) = sorted((one, other), key=lambda pair: -_rate(pair[0]))
             yield {"higher": higher.name, "lower": lower.name, "findings": claims.compare(higher, lower)}
 
 
-def _rate(experiment: Mapping[str, Any]) -> float:
-    return experiment["settings"]["training"]["learning_rate"]
+def _rate(described: Mapping[str, Any]) -> float:
+    return described["settings"]["training"]["learning_rate"]
 
 
-def _all_but_rate(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {key: value for key, value in experiment["settings"].items() if key not in ("seed", "estimators")}
+def _all_but_rate(described: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {key: value for key, value in described["settings"].items() if key not in ("seed", "estimators")}
     return settings | {"training": {k: v for k, v in settings["training"].items() if k != "learning_rate"}}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from engram.paper.reproduction import ESTIMATORS, NOT_COMPARABLE, NOT_PRINTED
+from engram.paper.published import ESTIMATORS
+from engram.paper.reproduction import NOT_COMPARABLE, NOT_PRINTED
 
 
 def by_experiment(path: str | Path) -> list[dict[str, Any]]:

@@ -3,21 +3,21 @@
 One epoch's log p is in memory for each thread, as float32: 65 MB for 100 models and 162,770 images.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy.stats import false_discovery_control
 
-from engram.designs.membership import repeat_name, scored
+from engram.designs.membership import scored
+from engram.designs.repeats import repeat_name
 from engram.errors import UserError
 from engram.files import artifacts
 from engram.files.artifacts import variable
+from engram.files.inputs import likelihoods_by_epoch
 from engram.scores.permutation import FDR, QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
 from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
 from engram.scores.uncertainty import (
@@ -78,10 +78,10 @@ def compute(
     the budget are of the last scored epoch. `threads` epochs are computed at once.
     """
     comparison = Comparison.of(membership)
-    epochs = sorted(scored_epochs)
+    epochs, files = sorted(scored_epochs), likelihoods_by_epoch(likelihoods)
 
     def log_px_of(epoch: int, images: np.ndarray | None = None) -> np.ndarray:
-        return read_log_px([path for path in likelihoods if epoch_of(path) == epoch], comparison, images)
+        return read_log_px(files.get(epoch, []), comparison, images)
 
     with ThreadPoolExecutor(threads) as pool:
         by_epoch = list(pool.map(lambda epoch: _scores(log_px_of(epoch), comparison, statistic), epochs))
@@ -127,11 +127,6 @@ def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray
         name = f"{repeat_name(comparison.repeat[model])}, fold {comparison.fold[model]}"
         raise UserError(f"likelihoods: none of {name} among {list(paths)}; every model of the membership is needed")
     return log_px
-
-
-def epoch_of(path: str | Path) -> int:
-    """The epoch in the name of a likelihood file, epoch-40.h5."""
-    return int(re.fullmatch(r"epoch-(\d+)", Path(path).stem)[1])
 
 
 def table(variables: dict[str, tuple]) -> pd.DataFrame:

@@ -1,0 +1,40 @@
+"""What an analysis is given, and what it answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The scores of an experiment by estimator, and what else its entry in engram.catalogue reads of it.
+
+    `dataset` is None, and `full_model` missing, where they are not read. `full_model(epoch)` loads the model trained on
+    everything as it was after `epoch` epochs; its module must have a `sample(n, generator)`.
+    """
+
+    experiment: str
+    seed: int
+    scores: Mapping[str, xr.Dataset]
+    dataset: xr.Dataset | None = None
+    full_model: Callable[[int], Any] | None = None
+
+    @property
+    def first(self) -> xr.Dataset:
+        """Scores by the first estimator, for what does not depend on the estimator: images, labels, epochs."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def epoch(self) -> int:
+        """The last scored epoch."""
+        return int(self.first["epoch"][-1])
+
+
+class Answer(NamedTuple):
+    """Variables of the artifact, the settings that made it, and numbers that sum it up, which become attributes."""
+
+    variables: Mapping[str, tuple]
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any] = {}

@@ -1,0 +1,57 @@
+"""The stage of every analysis: read, ask, note what made the answer, write."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from engram.analyses.inputs import Inputs
+from engram.files import artifacts, inputs, provenance
+
+
+def run(
+    name: str,
+    paths: Mapping[str, Any],
+    estimators: Sequence[str],
+    output: str | Path,
+    experiment: str,
+    seed: int,
+    threads: int = 1,
+) -> None:
+    """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
+
+    `paths` are those of what the analysis reads: dataset, full_model, and scores, one for each of `estimators`.
+    """
+    started = time.perf_counter()
+    # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
+    analysis = import_module(f"engram.analyses.{name}")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    given = read(paths, estimators, experiment, seed)
+    answer = analysis.analyse(given)
+    made_by = provenance.attributes(
+        experiment,
+        seed,
+        dict(answer.settings),
+        dataset_sha256=given.first.attrs["dataset_sha256"],
+        wall_seconds=time.perf_counter() - started,
+    )
+    artifacts.write(output, name, answer.variables, made_by | dict(answer.summary))
+
+
+def read(paths: Mapping[str, Any], estimators: Sequence[str], experiment: str, seed: int) -> Inputs:
+    """What an analysis is given, from the paths of what it reads."""
+    return Inputs(
+        experiment,
+        seed,
+        scores=inputs.scores(dict(zip(estimators, paths["scores"], strict=True))),
+        dataset=artifacts.read(paths["dataset"], "dataset") if "dataset" in paths else None,
+        full_model=_loader(paths["full_model"]) if "full_model" in paths else None,
+    )
+
+
+def _loader(path: str | Path) -> Callable[[int], Any]:
+    """The full model by epoch, loaded when asked for: what loads no model imports no torch, and does not depend on its code."""
+    return lambda epoch: import_module("engram.training.trained").load_model(path, epoch)

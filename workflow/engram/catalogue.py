@@ -1,0 +1,166 @@
+"""Every analysis and every figure, declared once: what rules, report and tests know of it stands here.
+
+The computation is in the module of the entry's name in engram.analyses or engram.figures, which never reads this page: a new
+entry reruns nothing. The order is that of the report.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+Estimators = Mapping[str, Mapping[str, Any]]  # settings of an experiment's estimators, by name
+
+# What can be read of an experiment beside its analyses, in a reader's words.
+READABLE = {
+    "dataset": "a data set",
+    "membership": "a membership",
+    "models": "the losses of every repeat's models",
+    "full_model": "a model trained on everything",
+    "likelihoods": "likelihoods",
+    "scores": "scores",
+}
+
+
+def every(estimators: Estimators) -> tuple[str, ...]:
+    """All estimators of an experiment."""
+    return tuple(estimators)
+
+
+def encoder_and_laplace(estimators: Estimators) -> tuple[str, ...]:
+    """The first two that judge the same draws of x by the same statistic, one from each proposal; none if there are no two."""
+    for pair in permutations(estimators, 2):
+        encoder, laplace = (estimators[name] for name in pair)
+        proposals = encoder["proposal"], laplace["proposal"]
+        are_fixed = encoder["observation"] == laplace["observation"] == "fixed"
+        if proposals == ("encoder", "laplace") and are_fixed and encoder["statistic"] == laplace["statistic"]:
+            return pair
+    return ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A question to the scores: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
+
+    `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
+    without the analysis. `columns` are its variables that have a value per image (axis `sample`).
+    """
+
+    title: str
+    says: str
+    reads: tuple[str, ...] = ("scores",)
+    columns: tuple[str, ...] = ()
+    threads: int = 1
+    megabytes: int = 4000
+    minutes: int = 30
+    estimators: Callable[[Estimators], tuple[str, ...]] = every
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture for the report: `engram.figures.NAME.NAME` draws it, by the rule figure_NAME, from what it `reads`.
+
+    Its arguments are what it reads, in this order. Its caption is engram/report/captions/NAME.rst.
+    """
+
+    title: str
+    says: str
+    reads: tuple[str, ...] = ("scores",)
+    estimators: Callable[[Estimators], tuple[str, ...]] = every
+
+
+ANALYSES = {
+    "density_split": Analysis(
+        "Density split",
+        "Log density of highly memorized and of other images.",
+        columns=("high", "high_as_published"),
+    ),
+    "neighbors": Analysis(
+        "Nearest neighbours",
+        "Nearest-neighbour ratio of every training image, correct and as published.",
+        reads=("dataset", "full_model", "scores"),
+        columns=("rho", "rho_as_published", "distance_to_validation", "distance_to_samples"),
+        threads=2,
+    ),
+    "mode_collapse": Analysis(
+        "Mode collapse",
+        "Which training images the samples of the full model crowd around.",
+        reads=("dataset", "full_model", "scores"),
+        columns=("share", "share_test"),
+        threads=2,
+    ),
+    "encoder_part": Analysis(
+        "Encoder part",
+        "What of the score is the encoder's: score by the encoder proposal minus score by the Laplace proposal.",
+        columns=("encoder_part", "decoder_part", "shortfall_in", "shortfall_out"),
+        estimators=encoder_and_laplace,
+        needs="two estimators on the same fixed draws and by the same statistic, one with the encoder's proposal and one with "
+        "the Laplace proposal",
+    ),
+}
+
+FIGURES = {
+    "grids": Figure(
+        "What was memorized, and what was not",
+        "Images with the lowest, median and highest scores.",
+        reads=("scores", "dataset"),
+    ),
+    "comparison": Figure("The estimators side by side", "The estimators side by side."),
+    "encoder_part": Figure(
+        "The encoder's part of the score",
+        "The part of the score that is the encoder's generalization gap.",
+        reads=("encoder_part",),
+    ),
+    "score_histogram": Figure(
+        "Distribution of the score", "Distribution of the score, with a Johnson-SU fit and the null."
+    ),
+    "quantiles": Figure("The score during training", "Quantiles of the score against epoch."),
+    "error_by_repeats": Figure("Error of the score", "How the error of a score falls with the number of repeats."),
+    "losses": Figure(
+        "Losses and generalization gap", "Losses of the trained models against epoch.", reads=("models", "full_model")
+    ),
+    "density_split": Figure(
+        "Memorization and log p",
+        "Log density of highly memorized and of other images, and the share by bin.",
+        reads=("density_split", "scores", "dataset"),
+    ),
+    "neighbors": Figure(
+        "The nearest-neighbour test", "Nearest-neighbour ratio against score.", reads=("neighbors", "scores")
+    ),
+    "mode_collapse": Figure(
+        "Memorization and mode collapse",
+        "Where samples crowd, against score.",
+        reads=("mode_collapse", "scores", "dataset"),
+    ),
+}
+
+# Figures of a reproduction set two experiments side by side, those at the paper's two learning rates; their files are called
+# NAME without paper_. `engram.figures.NAME.read` makes the drawing's argument from {learning rate: paths of what it reads}.
+PAPER_FIGURES = {
+    "paper_losses": Figure(
+        "Losses at both learning rates",
+        "Losses of the full models at the paper's two learning rates.",
+        reads=("full_model",),
+    ),
+    "paper_quantiles": Figure(
+        "The score at both learning rates",
+        "Quantiles of the score against epoch at the paper's two learning rates, with intervals.",
+        reads=("membership", "likelihoods"),
+    ),
+    "paper_score_histogram": Figure(
+        "Distribution of the score at both learning rates",
+        "Distributions of the score at the paper's two learning rates, with Johnson-SU fits.",
+    ),
+}
+
+
+def analyses_of(estimators: Estimators) -> list[str]:
+    """Names of the analyses that an experiment with these estimators has."""
+    return [name for name, analysis in ANALYSES.items() if analysis.estimators(estimators)]
+
+
+def figures_of(estimators: Estimators) -> list[str]:
+    """Names of the figures that it has: those whose analyses it has."""
+    lacking = set(ANALYSES) - set(analyses_of(estimators))
+    return [name for name, figure in FIGURES.items() if not lacking & set(figure.reads)]

@@ -1,0 +1,56 @@
+"""Where the artifacts of an experiment lie: every path under results/, written down once.
+
+Paths are plain text, relative to the folder of config.yaml, as rules and their wildcards want them.
+"""
+
+from dataclasses import dataclass
+
+RESULTS = "results"
+
+
+def dataset(name: str) -> str:
+    """The images of a data set, which experiments share."""
+    return f"{RESULTS}/datasets/{name}.h5"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one experiment's artifacts, or of a reproduction's: `Layout("quickstart").scores("corrected")`.
+
+    `Layout("{experiment}")` gives the same with Snakemake's wildcard, for rules.
+    """
+
+    name: str
+
+    @property
+    def folder(self) -> str:
+        return f"{RESULTS}/{self.name}"
+
+    @property
+    def membership(self) -> str:
+        return f"{self.folder}/membership.h5"
+
+    @property
+    def report(self) -> str:
+        """The page of a reproduction; experiments share results/report.html."""
+        return f"{self.folder}/report.html"
+
+    @property
+    def reproduction(self) -> str:
+        """The table of a reproduction."""
+        return f"{self.folder}/reproduction.csv"
+
+    def models(self, repeat: str) -> str:
+        return f"{self.folder}/models/{repeat}.h5"
+
+    def likelihood(self, estimator: str, repeat: str, epoch: int | str) -> str:
+        return f"{self.folder}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5"
+
+    def scores(self, estimator: str, ending: str = "h5") -> str:
+        return f"{self.folder}/scores/{estimator}.{ending}"
+
+    def analysis(self, name: str) -> str:
+        return f"{self.folder}/analyses/{name}.h5"
+
+    def figure(self, name: str, ending: str) -> str:
+        return f"{self.folder}/figures/{name}.{ending}"

@@ -1,0 +1,145 @@
+"""What is made of an experiment or a reproduction in config.yaml: the description that its report is written from.
+
+A description holds plain values only, so that rules can hand it to jobs, and Snakemake sees them change.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engram import catalogue
+from engram import config as engram_config
+from engram.designs.repeats import FULL, repeat_name
+from engram.errors import UserError
+from engram.files import layout
+from engram.files.layout import Layout
+from engram.paper.published import TWO_RATES
+
+Config = Mapping[str, Any]
+Description = dict[str, Any]
+
+
+def repeats(settings: Mapping[str, Any]) -> list[str]:
+    """repeat-00, repeat-01, ...: the trainings whose models are scored, from an experiment's entry in config.yaml."""
+    return [repeat_name(number) for number in range(settings["membership"]["repeats"])]
+
+
+def experiment(config: Config, name: str) -> Description:
+    """Name, settings, the settings of estimators, and the paths of all artifacts of an experiment, by kind.
+
+    Paths are under dataset, membership, models (of every repeat), full_model, likelihoods, scores (by estimator), analyses and
+    figures (by name; figures as PNG).
+    """
+    settings, paths = config["experiments"][name], Layout(name)
+    estimators = {each: engram_config.estimator(config, name, each) for each in settings["estimators"]}
+    return {
+        "name": name,
+        "settings": settings,
+        "estimators": estimators,
+        "dataset": layout.dataset(settings["dataset"]),
+        "membership": paths.membership,
+        "models": [paths.models(repeat) for repeat in repeats(settings)],
+        "full_model": paths.models(FULL),
+        "likelihoods": [path for each in estimators for path in likelihoods(config, name, each)],
+        "scores": {each: paths.scores(each) for each in estimators},
+        "analyses": {each: paths.analysis(each) for each in catalogue.analyses_of(estimators)},
+        "figures": {each: paths.figure(each, "png") for each in catalogue.figures_of(estimators)},
+    }
+
+
+def likelihoods(config: Config, name: str, estimator: str) -> list[str]:
+    """Likelihood files of all repeats and scored epochs of an estimator."""
+    settings, paths = config["experiments"][name], Layout(name)
+    return [
+        paths.likelihood(estimator, repeat, epoch)
+        for repeat in repeats(settings)
+        for epoch in settings["scored_epochs"]
+    ]
+
+
+def scores(config: Config, name: str) -> list[str]:
+    """Scores of an experiment by every estimator, as artifacts and as tables."""
+    paths = Layout(name)
+    estimators = config["experiments"][name]["estimators"]
+    return [paths.scores(estimator, ending) for estimator in estimators for ending in ("h5", "csv")]
+
+
+def results(config: Config, name: str) -> list[str]:
+    """Every artifact of an experiment that stands behind its part of the report."""
+    described = experiment(config, name)
+    figures = [Layout(name).figure(figure, ending) for figure in described["figures"] for ending in ("pdf", "png")]
+    return [*described["likelihoods"], *scores(config, name), *described["analyses"].values(), *figures]
+
+
+def files(described: Description, kinds: Iterable[str] = ("scores", "analyses", "figures")) -> list[str]:
+    """Every file that the report of an experiment reads."""
+    paths = [described["dataset"], described["membership"], *described["models"], described["full_model"]]
+    return [*paths, *described["likelihoods"], *(path for kind in kinds for path in described[kind].values())]
+
+
+Declared = catalogue.Analysis | catalogue.Figure
+
+
+def estimators_read(declared: Declared, described: Description) -> list[str] | None:
+    """The estimators whose scores an analysis or a figure reads; None if it reads no scores."""
+    return list(declared.estimators(described["estimators"])) if "scores" in declared.reads else None
+
+
+def inputs(declared: Declared, described: Description) -> dict[str, str | list[str]]:
+    """Paths of what an analysis or a figure reads of an experiment, by its name in `reads`.
+
+    Raises UserError if the experiment lacks what an analysis compares.
+    """
+    estimators = estimators_read(declared, described)
+    lacking = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
+    if lacking or estimators == []:
+        needs = catalogue.ANALYSES[lacking[0]].needs if lacking else declared.needs
+        raise UserError(f"experiments.{described['name']}.estimators: has not what {declared.title!r} needs, {needs}")
+    paths = described | described["analyses"]
+    return {
+        what: [paths[what][each] for each in estimators] if what == "scores" else paths[what] for what in declared.reads
+    }
+
+
+def reproduction(config: Config, name: str) -> dict[str, Description]:
+    """Descriptions of a reproduction's experiments, by the names of the paper's that they stand for."""
+    return {paper: experiment(config, ours) for paper, ours in config["reproductions"][name].items()}
+
+
+def of_two_rates(config: Config, name: str) -> list[Description]:
+    """The experiments that stand for the paper's MNIST at its two learning rates; none if there are not both."""
+    ours = [config["reproductions"][name].get(paper) for paper in TWO_RATES]
+    return [experiment(config, each) for each in ours] if all(ours) else []
+
+
+def extract(declared: Declared, described: Description) -> dict[str, Any]:
+    """What a figure of two learning rates is drawn from: the rate, statistics by estimator, and paths of what it reads."""
+    return {
+        "learning_rate": described["settings"]["training"]["learning_rate"],
+        "statistics": {name: settings["statistic"] for name, settings in described["estimators"].items()},
+        **{what: described[what] for what in declared.reads},
+    }
+
+
+def figure_of_rates(name: str, figure: str, ending: str) -> str:
+    """Path of a figure that compares the experiments of a reproduction: figures/losses.png of `paper_losses`."""
+    return Layout(name).figure(figure.removeprefix("paper_"), ending)
+
+
+def reproduction_figures(config: Config, name: str, ending: str = "png") -> dict[str, str]:
+    """Paths of the figures that compare the experiments of a reproduction, by their names in the catalogue."""
+    figures = catalogue.PAPER_FIGURES if of_two_rates(config, name) else ()
+    return {figure: figure_of_rates(name, figure, ending) for figure in figures}
+
+
+def reproduction_results(config: Config, name: str) -> list[str]:
+    """The page and the table of a reproduction, and everything behind them. Raises UserError if the config has no such one."""
+    if name not in config.get("reproductions", {}):
+        raise UserError(f"config.yaml has no reproductions.{name}, which this target builds")
+    figures = [path for ending in ("pdf", "png") for path in reproduction_figures(config, name, ending).values()]
+    behind = [path for ours in config["reproductions"][name].values() for path in results(config, ours)]
+    return [Layout(name).report, Layout(name).reproduction, *figures, *behind]
+
+
+def flat(paths: Mapping[str, str | Sequence[str]]) -> list[str]:
+    """All paths of a mapping whose values are paths or lists of them."""
+    return [path for value in paths.values() for path in ([value] if isinstance(value, str) else value)]
