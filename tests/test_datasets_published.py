@@ -1,7 +1,9 @@
 """Published data sets: read from a mirror, and downloaded by torchvision's own code from the loopback device."""
 
 import contextlib
+import gzip
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -95,6 +97,33 @@ def test_mnist_is_read_from_idx_files_plain_or_gzipped(digits, tmp_path, folder,
     assert_is_mnist(datasets.make("mnist", data_root=tmp_path), arrays)
 
 
+RENAMED = {
+    "dots": lambda name: name.replace("-idx", ".idx"),
+    "underscores and capitals": lambda name: name.upper().replace("-", "_") + ".bin",
+    "a folder of the file's name": lambda name: f"{name}/{name}",
+    "a folder for each part": lambda name: f"a/b/{name[:5]}/{name}",
+    "packed under a plain name": lambda name: name,
+    "plain under the name of a packed one": lambda name: f"{name}.gz",
+    "no name at all": lambda name: md5(name.encode()),
+}
+
+
+@pytest.mark.parametrize("way", RENAMED)
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_are_known_by_their_content_whatever_they_are_called(digits, tmp_path, way, packed):
+    arrays, plain, gzipped = digits
+    for (name, content), other in zip(plain.items(), gzipped.values(), strict=True):
+        path = tmp_path / RENAMED[way](name)
+        put(path.parent, {path.name: other if packed else content})
+    assert_is_mnist(datasets.make("mnist", data_root=tmp_path), arrays)
+
+
+def test_a_damaged_file_beside_a_good_one_of_another_name_is_passed_over(digits, tmp_path):
+    put(tmp_path, digits[1] | {"train-images-idx3-ubyte": b"<html>404</html>"})
+    put(tmp_path / "again", {"images.bin": digits[1]["train-images-idx3-ubyte"]})
+    assert_is_mnist(datasets.make("mnist", data_root=tmp_path), digits[0])
+
+
 def test_idx_files_of_another_data_set_are_refused(digits, tmp_path):
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte: is not the published file: its content's MD5 is"):
         datasets.make("fashion_mnist", data_root=put(tmp_path, digits[1]))
@@ -132,6 +161,31 @@ def test_cifar10_is_read_from_either_archive_or_from_its_folder(pictures, tmp_pa
     else:
         put(tmp_path, {name: contents[archive]})
     assert_is_cifar(datasets.make("cifar10", data_root=tmp_path), rows)
+
+
+@pytest.mark.parametrize("archive", [0, 1], ids=["python", "binary"])
+@pytest.mark.parametrize("way", ["renamed", "unzipped", "deep", "batches in the root", "batches deep down"])
+def test_cifar10_is_known_by_its_content_whatever_it_is_called(pictures, tmp_path, archive, way):
+    rows, *contents = pictures
+    files = (published_files.cifar_python, published_files.cifar_binary)[archive](rows)
+    match way:
+        case "renamed":
+            put(tmp_path, {"cifar (1).tgz": contents[archive]})
+        case "unzipped":
+            put(tmp_path, {"cifar.tar": gzip.decompress(contents[archive])})
+        case "deep":
+            put(tmp_path / "a" / "b", {(cifar.PYTHON_ARCHIVE, cifar.BINARY_ARCHIVE)[archive]: contents[archive]})
+        case "batches in the root":
+            put(tmp_path, files)
+        case _:
+            put(tmp_path / "x" / "y" / "z", files)
+    assert_is_cifar(datasets.make("cifar10", data_root=tmp_path), rows)
+
+
+def test_python_batches_are_known_by_their_content(pictures, tmp_path):
+    batches = published_files.cifar_python(pictures[0])
+    put(tmp_path, {f"part {number}": content for number, content in enumerate(batches.values())})
+    assert_is_cifar(datasets.make("cifar10", data_root=tmp_path), pictures[0])
 
 
 @pytest.mark.parametrize("archive", [cifar.PYTHON_ARCHIVE, cifar.BINARY_ARCHIVE])
@@ -186,6 +240,29 @@ def test_celeba_is_cropped_and_resized_as_torchvision_does(faces, tmp_path, unpa
     window = functional.crop(pixels, top=40, left=15, height=148, width=148)  # the box (15, 40, 163, 188)
     expected = functional.resize(window, [32, 32], antialias=True).flatten(1)[image_set.source_index]
     np.testing.assert_allclose(image_set.images.astype(int), expected.int(), atol=3)  # JPEG and rounding
+
+
+@pytest.mark.parametrize("way", ["renamed", "in a folder of its own name", "apart", "images in the root"])
+def test_celeba_is_known_by_its_content_whatever_it_lies_in(faces, tmp_path, way):
+    expected = datasets.make("celeba", data_root=put(tmp_path / "as published", faces[1]))
+    root = tmp_path / "mirror"
+    partition, archive = faces[1]["list_eval_partition.txt"], faces[1]["img_align_celeba.zip"]
+    match way:
+        case "renamed":
+            put(root, {"partition (1).txt": partition, "faces.zip": archive})
+        case "in a folder of its own name":
+            folder = unpack_faces(tmp_path / "b", faces[1])
+            put(root / "Eval", {"list_eval_partition.txt": partition})
+            shutil.copytree(folder, root / "img_align_celeba" / "img_align_celeba")
+        case "apart":
+            put(root / "Eval", {"list_eval_partition.txt": partition})
+            put(root / "Img", {"img_align_celeba.zip": archive})
+        case _:
+            shutil.copytree(unpack_faces(tmp_path / "b", faces[1]), root)
+            put(root, {"list_eval_partition.txt": partition})
+    image_set = datasets.make("celeba", data_root=root)
+    np.testing.assert_array_equal(image_set.images, expected.images)
+    assert image_set.path.tolist() == [f"00000{index + 1}.jpg" for index in image_set.source_index]
 
 
 def test_the_crop_of_celeba_touches_no_pixel_outside_of_its_box(monkeypatch, tmp_path):
@@ -275,10 +352,14 @@ def test_an_interrupted_download_leaves_nothing(mnist_server, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_damaged_after_its_download_is_found_out(digits, mnist_server, tmp_path):
+def test_a_file_damaged_after_its_download_is_passed_over_for_its_packed_copy_or_found_out(
+    digits, mnist_server, tmp_path
+):
     datasets.make("mnist", download_dir=tmp_path)
     path = tmp_path / "mnist/MNIST/raw/train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert_is_mnist(datasets.make("mnist", download_dir=tmp_path), digits[0])
+    path.with_suffix(".gz").unlink()
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte: is not the published file"):
         datasets.make("mnist", download_dir=tmp_path)
 

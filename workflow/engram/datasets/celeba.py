@@ -21,16 +21,15 @@ SIDE = 32
 def load(name: str, data_root: Path | None, download_dir: Path) -> ImageSet:
     """162,770 training images, then 19,867 validation and 19,962 test images, both as test set; (3, 32, 32)."""
     root = data_root or fetch(name, _download, download_dir)
-    partition = mirror.find(name, root, [name, "."], [PARTITION])
-    files, split = _read_partition(partition)
-    faces = _faces(name, partition.parent)
+    partition, files, split = _partition(name, root)
+    faces = _faces(name, [partition.parent, root], files[0])
     images = np.empty((len(files), 3 * SIDE * SIDE), np.uint8)
     with Progress(len(files), "celeba: cropping and resizing", "image") as progress:
         for row, file in zip(images, files, strict=True):
             row[:] = _face(faces / file)
             progress.update(1)
     source = f"CelebA as published (split 1: validation, then test images), cropped to {CROP}, from {partition.parent}"
-    return from_source(images, (3, SIDE, SIDE), np.full(len(files), -1), split, [], source)
+    return from_source(images, (3, SIDE, SIDE), np.full(len(files), -1), split, [], source, files)
 
 
 def _download(root: str) -> None:
@@ -39,11 +38,18 @@ def _download(root: str) -> None:
     CelebA(root, download=True)
 
 
-def _read_partition(path: Path) -> tuple[list[str], np.ndarray]:
-    """File names and split of all images in the published order, which is training, validation, test."""
-    mirror.require_md5(path, mirror.md5_of_file(path), _published_md5(PARTITION))
-    files, parts = zip(*(line.split() for line in path.read_text().splitlines()), strict=True)
-    return list(files), np.where(np.array(parts) == "0", TRAIN, TEST)
+def _partition(name: str, root: Path) -> tuple[Path, list[str], np.ndarray]:
+    """Where the partition is, and file names and split of all images in the published order: training, validation, test."""
+
+    def read(path: Path) -> tuple[Path, list[str], np.ndarray]:
+        content = mirror.unpacked(path)
+        mirror.require_md5(path, mirror.md5_of(content), _published_md5(PARTITION))
+        files, parts = zip(*(line.split() for line in content.decode().splitlines()), strict=True)
+        return path, list(files), np.where(np.array(parts) == "0", TRAIN, TEST)
+
+    named = mirror.named(root, [name, "."], [PARTITION])
+    others = mirror.files_below(root, (b"000001.jpg",))
+    return mirror.first_published(named, others, read, mirror.absent(name, root, [name, "."], [PARTITION]))
 
 
 def _published_md5(file: str) -> str:
@@ -52,13 +58,22 @@ def _published_md5(file: str) -> str:
     return next(md5 for _, md5, published in CelebA.file_list if published == file)
 
 
-def _faces(name: str, folder: Path) -> Path | zipfile.Path:
-    """The folder of images, unpacked or inside of the archive as published."""
-    found = mirror.find(name, folder, ["."], [FOLDER, ARCHIVE])
-    if found.is_dir():
-        return found
-    mirror.require_md5(found, mirror.md5_of_file(found), _published_md5(ARCHIVE))
-    return zipfile.Path(found, f"{FOLDER}/")
+def _faces(name: str, roots: list[Path], first: str) -> Path | zipfile.Path:
+    """The folder of images, unpacked anywhere below the roots, or inside of the archive as published under any name."""
+    for folder in (folder for root in roots for folder in mirror.folders_below(root)):
+        if (folder / first).is_file():
+            return folder
+    folders = [root / FOLDER for root in roots if (root / FOLDER).is_dir()]
+    if folders:
+        return folders[0]
+
+    def read(path: Path) -> zipfile.Path:
+        mirror.require_md5(path, mirror.md5_of_file(path), _published_md5(ARCHIVE))
+        return zipfile.Path(path, f"{FOLDER}/")
+
+    others = (path for root in roots for path in mirror.files_below(root, (b"PK",)))
+    missing = mirror.absent(name, roots[0], ["."], [FOLDER, ARCHIVE])
+    return mirror.first_published([root / ARCHIVE for root in roots], others, read, missing)
 
 
 def _face(path: Path | zipfile.Path) -> np.ndarray:

@@ -1,9 +1,6 @@
 """MNIST and Fashion-MNIST: four files in the IDX format, plain or gzipped."""
 
-import gzip
-import hashlib
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,21 +59,26 @@ def _torchvision(name: str):
 
 def _read(name: str, root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 28, 28) and labels (n,) of the part "train" or "t10k"."""
-    arrays = []
-    for file, dimensions in ((f"{part}-images-idx3-ubyte", 3), (f"{part}-labels-idx1-ubyte", 1)):
-        path = mirror.find(name, root, SUBFOLDERS[name], [file, f"{file}.gz"])
-        content = _unpacked(path)
-        arrays.append(parse(path, content, dimensions))
-        mirror.require_md5(path, hashlib.md5(content, usedforsecurity=False).hexdigest(), MD5[name][file])
-    return arrays[0], arrays[1]
+    images, labels = (
+        _published(name, root, f"{part}-{what}-idx{dimensions}-ubyte", dimensions)
+        for what, dimensions in (("images", 3), ("labels", 1))
+    )
+    return images, labels
 
 
-def _unpacked(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); get the file again") from error
+def _published(name: str, root: Path, file: str, dimensions: int) -> np.ndarray:
+    """The array of a published file, under its name or any other, gzipped or not."""
+
+    def read(path: Path) -> np.ndarray:
+        content = mirror.unpacked(path)
+        array = parse(path, content, dimensions)
+        mirror.require_md5(path, mirror.md5_of(content), MD5[name][file])
+        return array
+
+    names = [file, f"{file}.gz"]
+    named = [path for path in mirror.named(root, SUBFOLDERS[name], names) if path.is_file()]
+    others = mirror.files_below(root, (bytes([0, 0, 8, dimensions]),))
+    return mirror.first_published(named, others, read, mirror.absent(name, root, SUBFOLDERS[name], names))
 
 
 def parse(path: Path, content: bytes, dimensions: int) -> np.ndarray:
