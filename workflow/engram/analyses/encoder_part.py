@@ -2,7 +2,7 @@
 
 Importance sampling from the encoder falls short of log p, and by more where the encoder was not fitted to the image; the
 difference goes straight into M. The Laplace proposal is fitted to every image alike. So, from the same models, draws of
-x and statistic (science.md 4.4):
+x and statistic, the score has two parts:
 
     decoder part = M by the Laplace proposal
     encoder part = M by the encoder's proposal - M by the Laplace proposal
