@@ -25,7 +25,8 @@ FLOORS = [
     ["datasets", "catalogue"],
     ["files"],
     ["runtime"],
-    ["arrays", "tensors"],
+    ["tensors"],
+    ["arrays"],
     ["randomness", "lazy", "errors"],
 ]
 FLOOR = {room: -height for height, floor in enumerate(FLOORS) for room in floor}
