@@ -1,9 +1,13 @@
 """The public functions that take images: estimate and distance_ratio."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import engram
 from engram.errors import UserError
@@ -189,3 +193,51 @@ def test_the_ratio_of_distances_by_hand_from_any_form(cast):
 def test_distances_that_mean_nothing_are_one_line(arguments, message):
     with np.errstate(over="ignore"), pytest.raises(UserError, match=message):
         engram.neighbors.distance_ratio(*arguments)
+
+
+FORMS = {
+    "list": lambda images: images.tolist(),
+    "float16": lambda images: images.astype(np.float16),
+    "float64": lambda images: images,
+    "tensor": lambda images: torch.tensor(images, requires_grad=True),
+}
+
+
+@st.composite
+def three_sets(draw):
+    pixels = draw(st.integers(1, 3))
+    sets = []
+    for _ in range(3):
+        rows = draw(st.lists(st.lists(st.integers(-8, 8), min_size=pixels, max_size=pixels), min_size=1, max_size=5))
+        sets.append(np.array(rows, dtype=np.float64))
+    if draw(st.integers(0, 5)) == 0:
+        sets[draw(st.integers(0, 2))][0, 0] = draw(st.sampled_from([np.nan, np.inf]))
+    if draw(st.integers(0, 5)) == 0:
+        sets[draw(st.integers(0, 2))] = np.zeros((2, pixels + 1))
+    return sets, [draw(st.sampled_from(list(FORMS))) for _ in sets]
+
+
+def slow_ratio(train, validation, samples):
+    """By loops; None where there is none to be had."""
+    if len({images.shape[1] for images in (train, validation, samples)}) > 1:
+        return None
+    if not all(math.isfinite(value) for images in (train, validation, samples) for value in images.flat):
+        return None
+    ratios = []
+    for image in train.tolist():
+        held_out, sample = (min(math.dist(image, other) for other in y.tolist()) for y in (validation, samples))
+        ratios.append(1.0 if held_out == sample else math.inf if sample == 0 else held_out / sample)
+    return ratios
+
+
+@settings(max_examples=200, deadline=None)
+@given(three_sets())
+def test_any_three_sets_give_the_right_ratios_or_one_line(example):
+    sets, forms = example
+    arguments = [FORMS[form](images) for form, images in zip(forms, sets, strict=True)]
+    expected = slow_ratio(*sets)
+    if expected is None:
+        with pytest.raises(UserError):
+            engram.neighbors.distance_ratio(*arguments)
+    else:
+        np.testing.assert_allclose(engram.neighbors.distance_ratio(*arguments), expected, rtol=1e-6)

@@ -58,6 +58,16 @@ def test_modules_that_a_stage_does_not_use_do_not_count(package):
     assert source_digest(SCRIPTS / "train.py") == before
 
 
+def test_what_only_type_checkers_read_does_not_count(package):
+    before = digests()
+    for path in ("scores/__init__.py", "likelihood/__init__.py", "models/__init__.py"):
+        edit(package / path, "if TYPE_CHECKING:", "if TYPE_CHECKING:\n    from engram.analyses import neighbors")
+    for path in ("scores/public.py", "scores/checks.py", "likelihood/public.py", "arrays.py", "lazy.py", "cli.py"):
+        edit(package / path, '"""', '"""A new word. ')
+        (package / path).write_text((package / path).read_text() + "\nNEW = 1\n")
+    assert digests() == before
+
+
 REWORDED = [
     ("files/artifacts.py", "is damaged or not an engram artifact", "cannot be used"),
     ("files/untrusted.py", "is a link, not an array", "is only a link"),

@@ -22,6 +22,7 @@ DECLARE_OR_SAY = {
     "engram.catalogue",
     "engram.errors",
     "engram.datasets.known",
+    "engram.lazy",
     "engram.models.known",
     "engram.runtime.jobs",
 }
@@ -90,7 +91,7 @@ def _imported_names(module: Module, *_version: int) -> list[str]:
     is_package = module.path.name == "__init__.py"
     package = module.name.split(".") if is_package else module.name.split(".")[:-1]
     names = []
-    for node in ast.walk(ast.parse(module.path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_WithoutTypes().visit(ast.parse(module.path.read_text(encoding="utf-8")))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -134,7 +135,15 @@ def essence(source: str) -> str:
     return json.dumps(_plain(tree))
 
 
-class _Silence(ast.NodeTransformer):
+class _WithoutTypes(ast.NodeTransformer):
+    """Takes out what only type checkers read, which is never run."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        is_for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if is_for_types and not node.orelse else self.generic_visit(node)
+
+
+class _Silence(_WithoutTypes):
     """Takes docstrings, log calls and the arguments of `raise` out of a tree."""
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
