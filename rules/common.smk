@@ -36,7 +36,7 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-EXPERIMENT = Layout("{experiment}")  # paths with the wildcard
+EXPERIMENT, REPRODUCTION = Layout("{experiment}"), Layout("{reproduction}")  # paths with their wildcard
 
 
 wildcard_constraints:
@@ -260,7 +260,7 @@ def reproduction_experiments(wildcards):
 def reproduction_page(wildcards):
     """A parameter: what the report of a reproduction shows before its experiments."""
     name = wildcards.reproduction
-    return {"table": Layout(name).reproduction, "figures": contents.reproduction_figures(config, name)}
+    return {"table": Layout(name).table, "figures": contents.reproduction_figures(config, name)}
 
 
 def reproduction_inputs(wildcards):

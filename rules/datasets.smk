@@ -1,7 +1,7 @@
 rule dataset:
     """Images, labels and the train/test split of a data set, in one HDF5 form."""
     output:
-        "results/datasets/{dataset}.h5",
+        layout.dataset("{dataset}"),
     log:
         "logs/datasets/{dataset}.log",
     # On a cluster it runs where Snakemake does: compute nodes often have no internet.

@@ -4,7 +4,7 @@ rule likelihood:
         models=trained_models,
         dataset=dataset_of,
     output:
-        "results/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.h5",
+        EXPERIMENT.likelihood("{estimator}", "{repeat}", "{epoch}"),
     log:
         "logs/{experiment}/likelihood/{estimator}/{repeat}/epoch-{epoch}.log",
     conda:

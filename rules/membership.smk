@@ -3,7 +3,7 @@ rule membership:
     input:
         dataset=dataset_of,
     output:
-        "results/{experiment}/membership.h5",
+        EXPERIMENT.membership,
     log:
         "logs/{experiment}/membership.log",
     # It takes seconds: on a cluster, queueing would take longer.

@@ -3,7 +3,7 @@ rule reproduction:
     input:
         reproduction_inputs,
     output:
-        "results/{reproduction}/reproduction.csv",
+        REPRODUCTION.table,
     log:
         "logs/{reproduction}/reproduction.log",
     conda:
@@ -25,7 +25,7 @@ use rule report as reproduction_report with:
     input:
         reproduction_report_inputs,
     output:
-        "results/{reproduction}/report.html",
+        REPRODUCTION.report,
     log:
         "logs/{reproduction}/report.log",
     params:

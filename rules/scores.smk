@@ -2,10 +2,10 @@ rule scores:
     """Memorization score of every training image, with its error bar and p-value."""
     input:
         likelihoods=likelihoods,
-        membership="results/{experiment}/membership.h5",
+        membership=EXPERIMENT.membership,
     output:
-        h5="results/{experiment}/scores/{estimator}.h5",
-        csv="results/{experiment}/scores/{estimator}.csv",
+        h5=EXPERIMENT.scores("{estimator}", "h5"),
+        csv=EXPERIMENT.scores("{estimator}", "csv"),
     log:
         "logs/{experiment}/scores/{estimator}.log",
     conda:

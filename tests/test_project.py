@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 
 from engram import catalogue
+from engram.files import layout
+from engram.files.layout import Layout
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -89,3 +91,20 @@ def test_the_package_never_imports_snakemake():
 def test_documents_have_no_gaps_left_to_fill():
     for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
         assert not re.search(r"@@|to be timed|TODO|SECONDS s", path.read_text(), re.IGNORECASE), path
+
+
+def test_the_paths_are_those_that_the_readme_of_the_results_lists():
+    experiment, reproduction = Layout("{experiment}"), Layout("{reproduction}")
+    text = (REPOSITORY / "results/README.md").read_text()
+    for path in (
+        layout.dataset("{dataset}"),
+        experiment.membership,
+        experiment.models("{repeat}"),
+        experiment.likelihood("{estimator}", "{repeat}", "{epoch}"),
+        experiment.scores("{estimator}"),
+        experiment.analysis("{analysis}"),
+        experiment.figure("{figure}", "pdf"),
+        reproduction.table,
+    ):
+        assert f" {path.removeprefix('results/')}" in text
+    assert Layout("quickstart").scores("corrected", "csv") == "results/quickstart/scores/corrected.csv"

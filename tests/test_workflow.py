@@ -103,7 +103,7 @@ def test_a_new_entry_in_the_catalogue_makes_its_own_rules_and_reruns_the_report_
 
 def test_an_analysis_that_the_estimators_do_not_allow_is_refused_with_what_it_needs(copy):
     run = snakemake(copy, "results/tiny/analyses/encoder_part.h5")
-    fails(run, "experiments.tiny.estimators: has not what 'Encoder part' needs, two estimators on the same fixed draws")
+    fails(run, "experiments.tiny.estimators: Encoder part needs two estimators on the same fixed draws")
 
 
 def test_another_root_seed_reruns_everything_but_the_data(copy):

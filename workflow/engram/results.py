@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import xarray as xr
 
-from engram.designs.membership import repeat_name
+from engram.designs.repeats import repeat_name
 from engram.errors import UserError
 from engram.files import artifacts
 

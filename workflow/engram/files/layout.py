@@ -36,7 +36,7 @@ class Layout:
         return f"{self.folder}/report.html"
 
     @property
-    def reproduction(self) -> str:
+    def table(self) -> str:
         """The table of a reproduction."""
         return f"{self.folder}/reproduction.csv"
 

@@ -16,6 +16,7 @@ from engram.paper.published import TWO_RATES
 
 Config = Mapping[str, Any]
 Description = dict[str, Any]
+Declared = catalogue.Analysis | catalogue.Figure
 
 
 def repeats(settings: Mapping[str, Any]) -> list[str]:
@@ -76,9 +77,6 @@ def files(described: Description, kinds: Iterable[str] = ("scores", "analyses", 
     return [*paths, *described["likelihoods"], *(path for kind in kinds for path in described[kind].values())]
 
 
-Declared = catalogue.Analysis | catalogue.Figure
-
-
 def estimators_read(declared: Declared, described: Description) -> list[str] | None:
     """The estimators whose scores an analysis or a figure reads; None if it reads no scores."""
     return list(declared.estimators(described["estimators"])) if "scores" in declared.reads else None
@@ -93,7 +91,7 @@ def inputs(declared: Declared, described: Description) -> dict[str, str | list[s
     lacking = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
     if lacking or estimators == []:
         needs = catalogue.ANALYSES[lacking[0]].needs if lacking else declared.needs
-        raise UserError(f"experiments.{described['name']}.estimators: has not what {declared.title!r} needs, {needs}")
+        raise UserError(f"experiments.{described['name']}.estimators: {declared.title} needs {needs}; name them there")
     paths = described | described["analyses"]
     return {
         what: [paths[what][each] for each in estimators] if what == "scores" else paths[what] for what in declared.reads
@@ -137,7 +135,7 @@ def reproduction_results(config: Config, name: str) -> list[str]:
         raise UserError(f"config.yaml has no reproductions.{name}, which this target builds")
     figures = [path for ending in ("pdf", "png") for path in reproduction_figures(config, name, ending).values()]
     behind = [path for ours in config["reproductions"][name].values() for path in results(config, ours)]
-    return [Layout(name).report, Layout(name).reproduction, *figures, *behind]
+    return [Layout(name).report, Layout(name).table, *figures, *behind]
 
 
 def flat(paths: Mapping[str, str | Sequence[str]]) -> list[str]:

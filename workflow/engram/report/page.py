@@ -180,7 +180,7 @@ def _figures(described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def _lacking(reads: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
-    """What an experiment lacks of what a figure reads, in words."""
+    """What an experiment lacks of what a figure or an analysis reads, in words."""
     for what in reads:
         if what in described.get("analyses", {}) or described.get(what):
             continue
