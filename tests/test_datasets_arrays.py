@@ -352,3 +352,27 @@ def test_a_group_that_links_elsewhere_is_not_entered(tmp_path, grey, link):
         datasets.make("mine", {"hdf5": str(tmp_path / "a.h5"), "images": "train/images"})
     with pytest.raises(UserError, match="is a link"):
         datasets.make("mine", {"hdf5": str(tmp_path / "a.h5"), "images": "train"})
+
+
+def test_groups_across_a_stated_split_are_counted(read, grey):
+    split, group = np.arange(N) % 2, np.array([0, 0, 1, 1, 2, -1, 3, -1, -1, -1, -1, -1])
+    told = summary.summarize(read({"images": grey, "split": split, "group": group}))
+    assert told["groups_across_split"] == 2 and ("groups", "2 groups have training and test images") in summary.rows(
+        told
+    )
+
+
+def test_test_images_without_images_are_one_line(read, grey):
+    with pytest.raises(UserError, match=r"test_images is stated, but images is not; write images: NAME, too"):
+        read({"x_train": grey, "late": grey}, test_images="late")
+
+
+def test_labels_of_a_wrong_number_are_told_as_such(read, colour):
+    with pytest.raises(UserError, match=r"labels are int64 \(11,\), must be integers \(12,\)"):
+        read({"images": colour, "labels": LABELS[:11]})
+
+
+def test_names_with_control_characters_never_reach_the_terminal(read, grey):
+    with pytest.raises(UserError) as raised:
+        read({"a\x1b[2J": grey})
+    assert str(raised.value).isprintable()

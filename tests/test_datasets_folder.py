@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from engram import datasets
-from engram.datasets import folder_layout, image_file, summary
+from engram.datasets import folder_files, image_file, summary
 from engram.errors import UserError
 from engram.files import artifacts
 
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(folder_layout.os, "scandir", locked)
+    monkeypatch.setattr(folder_files.os, "scandir", locked)
     with pytest.raises(
         UserError, match=r"datasets\.mine\.folder: in '[^\n]*': dog: folder cannot be read \(Permission denied\)$"
     ):
@@ -510,3 +510,73 @@ def test_the_artifact_leads_from_a_row_to_its_file(tmp_path):
             np.testing.assert_array_equal(image, row(expected, "L"))
         assert path.startswith(f"{name}/")
     assert sum(told["duplicates"].values()) == 1
+
+
+def test_control_characters_in_names_never_reach_the_terminal(tmp_path, caplog):
+    fill(tmp_path / "a\x1b[2Jb", range(10))
+    (tmp_path / "a\x1b[2Jb" / "c\nd.txt").write_text("x")
+    image_set = make(tmp_path)
+    assert image_set.path[0].startswith("a\x1b[2Jb/")  # in the file a name stays what it is
+    with caplog.at_level(logging.INFO, "engram"):
+        summary.tell(logging.getLogger("engram"), "mine", summarized(image_set))
+    assert all(record.message.isprintable() for record in caplog.records) and r"a\x1b[2Jb/c\nd.txt" in caplog.text
+    (tmp_path / "a\x1b[2Jb" / "e\x07.png").write_bytes(b"")
+    with pytest.raises(UserError) as raised:
+        make(tmp_path)
+    assert str(raised.value).isprintable() and r"e\x07.png: cannot be read" in str(raised.value)
+
+
+def test_a_summary_of_many_classes_is_short(tmp_path):
+    for k in range(60):
+        fill(tmp_path / f"class {k:02d}", [k])
+    told = summarized(make(tmp_path))
+    assert len(told["classes"]) == 50 and told["more_classes"] == 10
+    assert dict(summary.rows(told))["classes (training + test)"].endswith(" and 10 more")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train2017", "val2017"), ("seg_train/seg_train", "seg_test/seg_test"), ("train/images", "valid/images")],
+)
+def test_splits_with_words_around_and_folders_inside_are_found(tmp_path, train, test):
+    for k, part in enumerate((train, test)):
+        fill(tmp_path / part / "cat", range(4 * k, 4 * k + 2))
+        fill(tmp_path / part / "dog", range(4 * k + 2, 4 * k + 4))
+    image_set = make(tmp_path)
+    assert image_set.split.tolist() == [0] * 4 + [1] * 4 and image_set.label_names == ["cat", "dog"]
+
+
+def test_boxes_beside_images_make_no_classes(tmp_path):
+    for k, part in enumerate(("train", "valid")):
+        fill(tmp_path / part / "images", range(4 * k, 4 * k + 4))
+        (tmp_path / part / "labels").mkdir()
+        (tmp_path / part / "labels" / "000.txt").write_text("0 0.5 0.5 1 1")
+    image_set = make(tmp_path)
+    assert image_set.split.tolist() == [0] * 4 + [1] * 4 and image_set.label_names == []
+
+
+def test_classes_with_such_words_are_classes(tmp_path):
+    for k, name in enumerate(("train station", "test tube", "car")):
+        fill(tmp_path / name, range(4 * k, 4 * k + 4))
+    assert make(tmp_path).label_names == ["car", "test tube", "train station"]
+
+
+def test_a_split_without_training_images_is_refused(tmp_path):
+    for k, name in enumerate(("val", "Test")):
+        fill(tmp_path / name, range(4 * k, 4 * k + 4))
+    with pytest.raises(UserError, match=r"folders Test and val are a split without a train folder$"):
+        make(tmp_path)
+
+
+def test_pipes_links_to_nothing_and_empty_folders_are_said(tmp_path):
+    fill(tmp_path / "a", range(4))
+    (tmp_path / "b").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    skipped = summarized(make(tmp_path))["skipped"]
+    assert {kind: told["first"] for kind, told in skipped.items()} == {
+        "empty folders": ["b/"],
+        "neither files nor folders": ["a/pipe.png"],
+    }
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(UserError, match=r"a/gone\.png: cannot be read as an image \([^\n]*No such file"):
+        make(tmp_path)

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from engram.datasets.folder_layout import PARTS
 from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.levels import BRIGHT, mend, to_levels, words
+from engram.datasets.split_names import PARTS
 
 CHANNELS = (1, 3)
 MOST_LABELS = 2**15
@@ -51,7 +51,7 @@ def _axes(shape: tuple[int, ...], labelled: int | None) -> str:
             return "NHW"
         raise ValueError(_ask(shape, "NHW (images first) or HWN (images last)"))
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
-    if first != last and labelled in (None, shape[0]):
+    if first != last and (labelled == shape[0] or labelled not in shape):
         return CHANNELS_FIRST if first else "NHWC"
     if first or last or shape[0] in CHANNELS or shape[2] in CHANNELS:
         raise ValueError(_ask(shape, "NHWC, NCHW, HWCN or CHWN"))

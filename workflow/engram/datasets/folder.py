@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from engram.datasets import image_file
-from engram.datasets.folder_layout import ImageFile, endings_there, image_files
+from engram.datasets.folder_files import endings_there
+from engram.datasets.folder_layout import ImageFile, image_files
 from engram.datasets.image_file import GREY, PIXEL_MODES, RGB, Header, Target, Unreadable, is_deep
 from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.paths import absent, expanded, readable
