@@ -256,7 +256,7 @@ def test_image_size_crops_and_resizes_as_for_files(read, colour, rng):
 WORDS = np.array(["cat", "dog", "fish"])
 
 
-@pytest.mark.parametrize("labels", ["words", "objects", "one-hot", "column", "doubles", "one-hot floats"])
+@pytest.mark.parametrize("labels", ["words", "objects", "one-hot", "column", "row", "doubles", "one-hot floats"])
 def test_labels_of_every_form_are_read(read, grey, labels, tmp_path):
     forms = {
         "words": WORDS[LABELS],
@@ -264,6 +264,7 @@ def test_labels_of_every_form_are_read(read, grey, labels, tmp_path):
         "one-hot": np.eye(3, dtype=np.uint8)[LABELS],
         "column": LABELS[:, None],
         "doubles": LABELS.astype(float),
+        "row": LABELS[None].astype(float),
         "one-hot floats": np.eye(3)[LABELS],
     }
     image_set = read({"images": grey, "labels": forms[labels]})
@@ -302,7 +303,7 @@ def test_one_group_of_all_images_is_one_line(read, grey):
         read({"images": grey, "group": np.zeros(N, int)})
 
 
-@pytest.mark.parametrize("group", [np.zeros(N - 1, int), np.full(N, -2), np.zeros(N)])
+@pytest.mark.parametrize("group", [np.zeros(N - 1, int), np.full(N, -2), np.full(N, 0.5)])
 def test_groups_of_a_wrong_kind_are_one_line(read, grey, group):
     with pytest.raises(
         UserError, match=r"images\.(npz|hdf5): group is (int|float)64 \(1[12],\), must be \(12,\) whole numbers"
@@ -376,3 +377,16 @@ def test_names_with_control_characters_never_reach_the_terminal(read, grey):
     with pytest.raises(UserError) as raised:
         read({"a\x1b[2J": grey})
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("labels", [np.full(N, np.inf), np.full(N, np.nan), np.full(N, 1e300), np.full(N, 1j)])
+def test_labels_that_are_no_whole_numbers_are_one_line(read, grey, labels):
+    with pytest.raises(UserError, match=r"labels are (float64|complex128) \(12,\), must be integers"):
+        read({"images": grey, "labels": labels})
+
+
+def test_a_share_beside_a_split_of_one_s_own_is_said_to_have_no_effect(read, grey):
+    told = summary.summarize(read({"x_train": grey[:9], "x_test": grey[9:]}, test_fraction=0.5))
+    assert told["remarks"]["settings without effect, as the data have a split of their own"]["first"] == [
+        "test_fraction"
+    ]

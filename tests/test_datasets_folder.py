@@ -357,15 +357,15 @@ def test_floating_point_images_are_scaled_by_their_range(tmp_path, rng):
     np.testing.assert_array_equal(image_set.images, expected)
 
 
-def sixteen_bit_rgb(path, pixels):
-    """A 16-bit RGB PNG, which Pillow cannot write."""
+def sixteen_bit(path, pixels, colour_type):
+    """A 16-bit PNG (colour type 2: RGB, 4: grey with alpha), which Pillow cannot write."""
     import struct
     import zlib
 
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     ]
@@ -378,7 +378,7 @@ def sixteen_bit_rgb(path, pixels):
 def test_16_bit_colours_are_not_cut_to_8_bits_unasked(tmp_path, rng):
     stored = rng.integers(0, 65536, (3, 8, 8, 3))
     for i, pixels in enumerate(stored):
-        sixteen_bit_rgb(tmp_path / f"{i}.png", pixels)
+        sixteen_bit(tmp_path / f"{i}.png", pixels, 2)
     with pytest.raises(UserError, match=r"16 bits a colour: 3 16-bit RGB [^\n]*write value_range: \[0, 65535\]"):
         make(tmp_path)
     image_set = make(tmp_path, value_range=[0, 65535])
@@ -580,3 +580,28 @@ def test_pipes_links_to_nothing_and_empty_folders_are_said(tmp_path):
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(UserError, match=r"a/gone\.png: cannot be read as an image \([^\n]*No such file"):
         make(tmp_path)
+
+
+def test_enlarged_images_are_said(tmp_path):
+    fill(tmp_path, range(5), size=(40, 16))
+    told = summarized(make(tmp_path, image_size=32))
+    assert told["remarks"]["smaller than image_size, and enlarged"]["count"] == 5
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"it holds 1 \.zip; unpack it first$"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize("alpha", [40_000, 65535])
+def test_16_bits_with_transparency_are_not_taken_for_8(tmp_path, rng, alpha):
+    stored = np.dstack([rng.integers(0, 4096, (8, 8)), np.full((8, 8), alpha)])
+    for i in range(3):
+        sixteen_bit(tmp_path / f"{i}.png", stored, 4)
+    for more in ({}, {"mode": "grey"}, {"mode": "grey", "value_range": [0, 4095]}):
+        with pytest.raises(UserError, match=r"16 bits a colour: 3 16-bit RGB[^\n]*write value_range: \[0, 65535\]"):
+            make(tmp_path, **more)
+    shown = make(tmp_path, mode="grey", value_range=[0, 65535]).images[0]
+    expected = (stored[..., 0] * (alpha / 65535) + 65535 * (1 - alpha / 65535)).reshape(-1) / 257
+    assert abs(shown - expected).max() <= 1.5

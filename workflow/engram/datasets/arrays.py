@@ -32,6 +32,8 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         whole, has_split = _image_set(file, chosen, definition)
     except ValueError as error:
         raise file.fault(str(error)) from error
+    if has_split:
+        whole.reading.note_unused(definition)
     return whole if has_split else split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from engram.datasets.paths import printable
 from engram.errors import UserError
@@ -30,6 +31,11 @@ class Reading:
 
     def problem(self, kind: str, name: str = "", detail: str = "") -> None:
         self.problems.setdefault(kind, []).append((name, detail))
+
+    def note_unused(self, definition: dict[str, Any]) -> None:
+        """Remark on what has no effect on data that have a split of their own."""
+        if "test_fraction" in definition:
+            self.remark("settings without effect, as the data have a split of their own", "test_fraction")
 
     def refuse(self, where: str) -> None:
         """Raise UserError with every problem, if there is one: "WHERE: first kind; second kind"."""
