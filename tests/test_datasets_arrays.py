@@ -256,7 +256,7 @@ def test_image_size_crops_and_resizes_as_for_files(read, colour, rng):
 WORDS = np.array(["cat", "dog", "fish"])
 
 
-@pytest.mark.parametrize("labels", ["words", "objects", "one-hot", "column", "doubles", "one-hot floats"])
+@pytest.mark.parametrize("labels", ["words", "objects", "one-hot", "column", "row", "doubles", "one-hot floats"])
 def test_labels_of_every_form_are_read(read, grey, labels, tmp_path):
     forms = {
         "words": WORDS[LABELS],
@@ -264,6 +264,7 @@ def test_labels_of_every_form_are_read(read, grey, labels, tmp_path):
         "one-hot": np.eye(3, dtype=np.uint8)[LABELS],
         "column": LABELS[:, None],
         "doubles": LABELS.astype(float),
+        "row": LABELS[None].astype(float),
         "one-hot floats": np.eye(3)[LABELS],
     }
     image_set = read({"images": grey, "labels": forms[labels]})
@@ -302,7 +303,7 @@ def test_one_group_of_all_images_is_one_line(read, grey):
         read({"images": grey, "group": np.zeros(N, int)})
 
 
-@pytest.mark.parametrize("group", [np.zeros(N - 1, int), np.full(N, -2), np.zeros(N)])
+@pytest.mark.parametrize("group", [np.zeros(N - 1, int), np.full(N, -2), np.full(N, 0.5)])
 def test_groups_of_a_wrong_kind_are_one_line(read, grey, group):
     with pytest.raises(
         UserError, match=r"images\.(npz|hdf5): group is (int|float)64 \(1[12],\), must be \(12,\) whole numbers"
@@ -352,3 +353,40 @@ def test_a_group_that_links_elsewhere_is_not_entered(tmp_path, grey, link):
         datasets.make("mine", {"hdf5": str(tmp_path / "a.h5"), "images": "train/images"})
     with pytest.raises(UserError, match="is a link"):
         datasets.make("mine", {"hdf5": str(tmp_path / "a.h5"), "images": "train"})
+
+
+def test_groups_across_a_stated_split_are_counted(read, grey):
+    split, group = np.arange(N) % 2, np.array([0, 0, 1, 1, 2, -1, 3, -1, -1, -1, -1, -1])
+    told = summary.summarize(read({"images": grey, "split": split, "group": group}))
+    assert told["groups_across_split"] == 2 and ("groups", "2 groups have training and test images") in summary.rows(
+        told
+    )
+
+
+def test_test_images_without_images_are_one_line(read, grey):
+    with pytest.raises(UserError, match=r"test_images is stated, but images is not; write images: NAME, too"):
+        read({"x_train": grey, "late": grey}, test_images="late")
+
+
+def test_labels_of_a_wrong_number_are_told_as_such(read, colour):
+    with pytest.raises(UserError, match=r"labels are int64 \(11,\), must be integers \(12,\)"):
+        read({"images": colour, "labels": LABELS[:11]})
+
+
+def test_names_with_control_characters_never_reach_the_terminal(read, grey):
+    with pytest.raises(UserError) as raised:
+        read({"a\x1b[2J": grey})
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("labels", [np.full(N, np.inf), np.full(N, np.nan), np.full(N, 1e300), np.full(N, 1j)])
+def test_labels_that_are_no_whole_numbers_are_one_line(read, grey, labels):
+    with pytest.raises(UserError, match=r"labels are (float64|complex128) \(12,\), must be integers"):
+        read({"images": grey, "labels": labels})
+
+
+def test_a_share_beside_a_split_of_one_s_own_is_said_to_have_no_effect(read, grey):
+    told = summary.summarize(read({"x_train": grey[:9], "x_test": grey[9:]}, test_fraction=0.5))
+    assert told["remarks"]["settings without effect, as the data have a split of their own"]["first"] == [
+        "test_fraction"
+    ]

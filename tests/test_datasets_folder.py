@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from engram import datasets
-from engram.datasets import folder_layout, image_file, summary
+from engram.datasets import folder_files, image_file, summary
 from engram.errors import UserError
 from engram.files import artifacts
 
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(folder_layout.os, "scandir", locked)
+    monkeypatch.setattr(folder_files.os, "scandir", locked)
     with pytest.raises(
         UserError, match=r"datasets\.mine\.folder: in '[^\n]*': dog: folder cannot be read \(Permission denied\)$"
     ):
@@ -357,15 +357,15 @@ def test_floating_point_images_are_scaled_by_their_range(tmp_path, rng):
     np.testing.assert_array_equal(image_set.images, expected)
 
 
-def sixteen_bit_rgb(path, pixels):
-    """A 16-bit RGB PNG, which Pillow cannot write."""
+def sixteen_bit(path, pixels, colour_type):
+    """A 16-bit PNG (colour type 2: RGB, 4: grey with alpha), which Pillow cannot write."""
     import struct
     import zlib
 
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     ]
@@ -378,7 +378,7 @@ def sixteen_bit_rgb(path, pixels):
 def test_16_bit_colours_are_not_cut_to_8_bits_unasked(tmp_path, rng):
     stored = rng.integers(0, 65536, (3, 8, 8, 3))
     for i, pixels in enumerate(stored):
-        sixteen_bit_rgb(tmp_path / f"{i}.png", pixels)
+        sixteen_bit(tmp_path / f"{i}.png", pixels, 2)
     with pytest.raises(UserError, match=r"16 bits a colour: 3 16-bit RGB [^\n]*write value_range: \[0, 65535\]"):
         make(tmp_path)
     image_set = make(tmp_path, value_range=[0, 65535])
@@ -510,3 +510,98 @@ def test_the_artifact_leads_from_a_row_to_its_file(tmp_path):
             np.testing.assert_array_equal(image, row(expected, "L"))
         assert path.startswith(f"{name}/")
     assert sum(told["duplicates"].values()) == 1
+
+
+def test_control_characters_in_names_never_reach_the_terminal(tmp_path, caplog):
+    fill(tmp_path / "a\x1b[2Jb", range(10))
+    (tmp_path / "a\x1b[2Jb" / "c\nd.txt").write_text("x")
+    image_set = make(tmp_path)
+    assert image_set.path[0].startswith("a\x1b[2Jb/")  # in the file a name stays what it is
+    with caplog.at_level(logging.INFO, "engram"):
+        summary.tell(logging.getLogger("engram"), "mine", summarized(image_set))
+    assert all(record.message.isprintable() for record in caplog.records) and r"a\x1b[2Jb/c\nd.txt" in caplog.text
+    (tmp_path / "a\x1b[2Jb" / "e\x07.png").write_bytes(b"")
+    with pytest.raises(UserError) as raised:
+        make(tmp_path)
+    assert str(raised.value).isprintable() and r"e\x07.png: cannot be read" in str(raised.value)
+
+
+def test_a_summary_of_many_classes_is_short(tmp_path):
+    for k in range(60):
+        fill(tmp_path / f"class {k:02d}", [k])
+    told = summarized(make(tmp_path))
+    assert len(told["classes"]) == 50 and told["more_classes"] == 10
+    assert dict(summary.rows(told))["classes (training + test)"].endswith(" and 10 more")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train2017", "val2017"), ("seg_train/seg_train", "seg_test/seg_test"), ("train/images", "valid/images")],
+)
+def test_splits_with_words_around_and_folders_inside_are_found(tmp_path, train, test):
+    for k, part in enumerate((train, test)):
+        fill(tmp_path / part / "cat", range(4 * k, 4 * k + 2))
+        fill(tmp_path / part / "dog", range(4 * k + 2, 4 * k + 4))
+    image_set = make(tmp_path)
+    assert image_set.split.tolist() == [0] * 4 + [1] * 4 and image_set.label_names == ["cat", "dog"]
+
+
+def test_boxes_beside_images_make_no_classes(tmp_path):
+    for k, part in enumerate(("train", "valid")):
+        fill(tmp_path / part / "images", range(4 * k, 4 * k + 4))
+        (tmp_path / part / "labels").mkdir()
+        (tmp_path / part / "labels" / "000.txt").write_text("0 0.5 0.5 1 1")
+    image_set = make(tmp_path)
+    assert image_set.split.tolist() == [0] * 4 + [1] * 4 and image_set.label_names == []
+
+
+def test_classes_with_such_words_are_classes(tmp_path):
+    for k, name in enumerate(("train station", "test tube", "car")):
+        fill(tmp_path / name, range(4 * k, 4 * k + 4))
+    assert make(tmp_path).label_names == ["car", "test tube", "train station"]
+
+
+def test_a_split_without_training_images_is_refused(tmp_path):
+    for k, name in enumerate(("val", "Test")):
+        fill(tmp_path / name, range(4 * k, 4 * k + 4))
+    with pytest.raises(UserError, match=r"folders Test and val are a split without a train folder$"):
+        make(tmp_path)
+
+
+def test_pipes_links_to_nothing_and_empty_folders_are_said(tmp_path):
+    fill(tmp_path / "a", range(4))
+    (tmp_path / "b").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    skipped = summarized(make(tmp_path))["skipped"]
+    assert {kind: told["first"] for kind, told in skipped.items()} == {
+        "empty folders": ["b/"],
+        "neither files nor folders": ["a/pipe.png"],
+    }
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(UserError, match=r"a/gone\.png: cannot be read as an image \([^\n]*No such file"):
+        make(tmp_path)
+
+
+def test_enlarged_images_are_said(tmp_path):
+    fill(tmp_path, range(5), size=(40, 16))
+    told = summarized(make(tmp_path, image_size=32))
+    assert told["remarks"]["smaller than image_size, and enlarged"]["count"] == 5
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"it holds 1 \.zip; unpack it first$"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize("alpha", [40_000, 65535])
+def test_16_bits_with_transparency_are_not_taken_for_8(tmp_path, rng, alpha):
+    stored = np.dstack([rng.integers(0, 4096, (8, 8)), np.full((8, 8), alpha)])
+    for i in range(3):
+        sixteen_bit(tmp_path / f"{i}.png", stored, 4)
+    for more in ({}, {"mode": "grey"}, {"mode": "grey", "value_range": [0, 4095]}):
+        with pytest.raises(UserError, match=r"16 bits a colour: 3 16-bit RGB[^\n]*write value_range: \[0, 65535\]"):
+            make(tmp_path, **more)
+    shown = make(tmp_path, mode="grey", value_range=[0, 65535]).images[0]
+    expected = (stored[..., 0] * (alpha / 65535) + 65535 * (1 - alpha / 65535)).reshape(-1) / 257
+    assert abs(shown - expected).max() <= 1.5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engram.datasets.paths import absent, expanded
+from engram.datasets.paths import absent, expanded, printable
 from engram.errors import UserError, first_line
 from engram.files.untrusted import require_plain_arrays, require_room
 
@@ -29,8 +29,12 @@ class ArrayFile:
         if not os.path.isfile(self.path):  # unlike Path's, it does not raise on a name too long
             raise UserError(f"datasets.{name}.{kind}: file '{written}' does not exist{absent(written)}")
         if other := _other_kind(self.path, kind):
-            raise UserError(f"{self.where}: is not {IN_WORDS[kind]}{other}")
+            raise self.fault(f"is not {IN_WORDS[kind]}{other}")
         self.names = self._safely(lambda: _names(self.path, kind))
+
+    def fault(self, text: str) -> UserError:
+        """What is wrong with the file, as an error that names it."""
+        return UserError(printable(f"{self.where}: {text}"))
 
     def read(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some of its arrays, as they are stored."""
@@ -54,7 +58,7 @@ class ArrayFile:
             if "Object arrays" in detail:
                 detail += "; save words as np.array(words, dtype=str)"
             words = IN_WORDS[self.kind]
-            raise UserError(f"{self.where}: cannot be read as {words} of plain arrays ({detail})") from error
+            raise self.fault(f"cannot be read as {words} of plain arrays ({detail})") from error
 
 
 def _other_kind(path: Path, kind: str) -> str:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engram.datasets.array_files import ArrayFile
-from engram.datasets.folder_layout import PARTS
-from engram.errors import UserError
+from engram.datasets.split_names import PARTS
 
 # What an array is, by its name; of several in one file the first counts, and the others are told to be left out.
 NAMES = {
@@ -24,7 +23,8 @@ KEYS = ("images", "labels", "test_images", "test_labels", "group", "split", "lab
 ROLE_OF = {name: role for role, names in NAMES.items() for name in names}
 EITHER = "|".join(PARTS)
 PATTERN = re.compile(
-    rf"(?:(?P<before>{EITHER})[_./ -]?)?(?P<what>{'|'.join(ROLE_OF)})(?:[_./ -]?(?P<after>{EITHER}))?", re.I
+    rf"(?:(?P<before>{EITHER})[_./ -]?(?:set[_./ -]?)?)?(?P<what>{'|'.join(ROLE_OF)})(?:[_./ -]?(?P<after>{EITHER}))?",
+    re.I,
 )
 
 
@@ -45,13 +45,15 @@ def roles(file: ArrayFile, definition: dict[str, Any]) -> Roles:
         if name not in file.names:
             close = difflib.get_close_matches(name, file.names, 1)
             advice = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"{file.where}: has no array {name!r} ({key}); it holds {file.described()}{advice}")
+            raise file.fault(f"has no array {name!r} ({key}); it holds {file.described()}{advice}")
     if "images" in named:
         return _as_named(named, found)
+    if tests := [key for key in named if key.startswith("test_")]:
+        raise file.fault(f"{tests[0]} is stated, but images is not; write images: NAME, too")
     result = _as_found(found)
     if "images" not in result.train:
-        raise UserError(
-            f"{file.where}: has no array 'images', nor x_train, train_images or the like; it holds {file.described()}; "
+        raise file.fault(
+            f"has no array 'images', nor x_train, train_images or the like; it holds {file.described()}; "
             "name the array of images, such as images: NAME, and labels: NAME if it has any"
         )
     for key in ("labels", "group", "split", "label_names"):

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from engram.datasets.folder_layout import PARTS
 from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.levels import BRIGHT, mend, to_levels, words
+from engram.datasets.split_names import PARTS
 
 CHANNELS = (1, 3)
 MOST_LABELS = 2**15
@@ -51,7 +51,7 @@ def _axes(shape: tuple[int, ...], labelled: int | None) -> str:
             return "NHW"
         raise ValueError(_ask(shape, "NHW (images first) or HWN (images last)"))
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
-    if first != last and labelled in (None, shape[0]):
+    if first != last and (labelled == shape[0] or labelled not in shape):
         return CHANNELS_FIRST if first else "NHWC"
     if first or last or shape[0] in CHANNELS or shape[2] in CHANNELS:
         raise ValueError(_ask(shape, "NHWC, NCHW, HWCN or CHWN"))
@@ -83,11 +83,10 @@ def grey_levels(images: np.ndarray, value_range: list[float] | None) -> np.ndarr
 
 def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
     """One label an image: whole numbers (n,), or words. Columns (n, 1) and one-hot rows (n, classes) count as well."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+    values = _line(values, n)
     if values.dtype.kind in "USO" and values.shape == (n,):
         return texts(values)
-    if values.dtype.kind == "b" or (values.dtype.kind == "f" and np.array_equal(values, np.rint(values))):
+    if values.dtype.kind == "b" or (values.dtype.kind == "f" and _are_whole(values)):
         values = values.astype(np.int64)
     if values.ndim == 2 and values.dtype.kind in "iu" and len(values) == n:
         return _from_one_hot(values)
@@ -97,6 +96,15 @@ def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
         found = f"{values.min()} to {values.max()}"
         raise ValueError(f"labels run from {found}, must lie between -1 (none) and {MOST_LABELS - 1}")
     return values
+
+
+def _line(values: np.ndarray, n: int) -> np.ndarray:
+    """A column (n, 1) or a row (1, n) as (n,)."""
+    return values.reshape(-1) if values.ndim == 2 and 1 in values.shape and values.size == n else values
+
+
+def _are_whole(values: np.ndarray) -> bool:
+    return bool((np.abs(values) < 2**53).all()) and np.array_equal(values, np.rint(values))
 
 
 def _from_one_hot(values: np.ndarray) -> np.ndarray:
@@ -109,6 +117,8 @@ def _from_one_hot(values: np.ndarray) -> np.ndarray:
 
 def texts(values: np.ndarray) -> list[str]:
     """Words of a text, bytes or object array."""
+    if not all(isinstance(value, str | bytes) for value in values.flat):
+        raise ValueError(f"an array of {values.dtype} {values.shape} must hold words or whole numbers")
     return [
         value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value) for value in values.flat
     ]
@@ -116,7 +126,9 @@ def texts(values: np.ndarray) -> list[str]:
 
 def groups(values: np.ndarray, n: int) -> np.ndarray:
     """(n,) int64; -1 = none. Words are numbered in alphabetical order."""
-    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    values = _line(values, n)
+    if values.dtype.kind == "f" and _are_whole(values):
+        values = values.astype(np.int64)
     if values.shape == (n,) and values.dtype.kind in "USO":
         return np.unique(texts(values), return_inverse=True)[1].astype(np.int64)
     if values.shape != (n,) or values.dtype.kind not in "iu" or values.min() < -1 or values.max() >= 2**62:
@@ -128,6 +140,7 @@ def groups(values: np.ndarray, n: int) -> np.ndarray:
 
 def parts(values: np.ndarray, n: int) -> np.ndarray:
     """The split, (n,): 0 and 1, or the words train and test (or val); "val" beside "test" is -1."""
+    values = _line(values, n)
     if values.shape == (n,) and values.dtype.kind in "USO":
         named = [PARTS.get(word.lower(), word) for word in texts(values)]
         validation = -1 if "test" in named else TEST

@@ -13,7 +13,6 @@ from engram.datasets.image_file import square
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
 from engram.datasets.reading import Reading
 from engram.datasets.sampling import split_by_fraction
-from engram.errors import UserError
 from engram.randomness import Name
 
 
@@ -32,7 +31,9 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     try:
         whole, has_split = _image_set(file, chosen, definition)
     except ValueError as error:
-        raise UserError(f"{file.where}: {error}") from error
+        raise file.fault(str(error)) from error
+    if has_split:
+        whole.reading.note_unused(definition)
     return whole if has_split else split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
 
 

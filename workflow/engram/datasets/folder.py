@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from engram.datasets import image_file
-from engram.datasets.folder_layout import ImageFile, endings_there, image_files
+from engram.datasets.folder_files import endings_there
+from engram.datasets.folder_layout import ImageFile, image_files
 from engram.datasets.image_file import GREY, PIXEL_MODES, RGB, Header, Target, Unreadable, is_deep
 from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.paths import absent, expanded, readable
@@ -22,6 +23,7 @@ from engram.runtime.jobs import Progress
 
 UNREADABLE = "cannot be read as an image"
 DEEP_COLOUR = (0, 65535)
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 ARRAYS = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 
@@ -38,10 +40,13 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     files, split_folders = image_files(folder, reading)
     if not files and not reading.problems:
         held = endings_there(folder)
+        packed = "; unpack it first" if any(ending in held for ending in ARCHIVES) else ""
         raise UserError(
-            f"{key}: no images (.png .jpg .tif ...) in or below '{folder}'" + (f"; it holds {held}" if held else "")
+            f"{key}: no images (.png .jpg .tif ...) in or below '{folder}'"
+            + (f"; it holds {held}" if held else "")
+            + packed
         )
-    headers = _headers(folder, files, reading)
+    headers = _headers(folder, files, definition.get("image_size", 0), reading)
     target, shape = _target(definition, headers, reading)
     images = _pixels(name, folder, list(headers), target, shape, reading)
     reading.refuse(f"{key}: in '{folder}'")
@@ -58,6 +63,8 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         [readable(file.path) for file in files],
         reading=replace(reading, split=f"the folders {split_folders}"),
     )
+    if split_folders:
+        reading.note_unused(definition)
     return whole if split_folders else split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
 
 
@@ -76,7 +83,7 @@ def _require_folder(key: str, written: str, folder: Path) -> None:
         raise UserError(f"{key}: '{written}' does not exist or is not a folder{absent(written)}")
 
 
-def _headers(folder: Path, files: list[ImageFile], reading: Reading) -> dict[str, Header]:
+def _headers(folder: Path, files: list[ImageFile], side: int, reading: Reading) -> dict[str, Header]:
     """Header of each file that has one, by its path; what is odd goes to `reading`."""
     headers = {}
     for file in files:
@@ -86,6 +93,8 @@ def _headers(folder: Path, files: list[ImageFile], reading: Reading) -> dict[str
             reading.problem(UNREADABLE, file.path, str(error))
             continue
         reading.used[f"{_size(header)} {header.kind}"] += 1
+        if min(header.width, header.height) < side:
+            reading.remark("smaller than image_size, and enlarged", file.path)
         if header.frames > 1:
             reading.remark("animated or of several pages; the first is read", file.path)
     return headers

@@ -1,29 +1,21 @@
-"""Which files of a folder are images of which class and split, whatever way people lay such folders out.
+"""Which images of a folder are of which class and split, whatever way people lay such folders out.
 
 The first level of folders are the classes; what lies deeper belongs to them. If one of them is called train and another test
 or val (in any case), they are the split, and the classes are the level below, or there are none.
 """
 
-import os
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from engram.datasets.image_file import ENDINGS, looks_like_image
+from engram.datasets.folder_files import Names, images_below
 from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.paths import readable
 from engram.datasets.reading import Reading
+from engram.datasets.split_names import PARTS, split_of
 
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-OF_THE_SYSTEM = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information", "__pycache__"}
-PICTURES_NOT_READ = {".heic", ".heif", ".svg", ".dng", ".cr2", ".nef", ".arw", ".raw", ".eps", ".pdf", ".wmf", ".emf"}
-
-Names = tuple[str, ...]  # of folders and file, below the folder
+NO_CLASS = {"images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "data"}  # where nothing lies beside
 
 
 @dataclass(frozen=True)
@@ -40,80 +32,53 @@ def image_files(folder: Path, reading: Reading) -> tuple[list[ImageFile], str]:
 
     What is left out is noted in `reading`, and what cannot be right is a problem there.
     """
-    images = [names for names in _files(folder, reading) if _is_image(folder, names, reading)]
+    images = images_below(folder, reading)
     wrapper = _wrapper(images)
-    part_of = _parts({names[len(wrapper)] for names in images if len(names) > len(wrapper) + 1})
-    has_test = "test" in part_of.values()
-    files: dict[int, list[tuple[str, Names]]] = {TRAIN: [], TEST: []}
+    tops = {names[len(wrapper)] for names in images if len(names) > len(wrapper) + 1}
+    part_of = split_of(tops)
+    if not part_of and tops and all(map(_is_part, tops)):
+        reading.problem(f"folders {' and '.join(sorted(tops))} are a split without a train folder")
+    by_part: dict[str, list[tuple[str, Names]]] = {"train": [], "val": [], "test": []}
+    inner = {top: _inner(top, [names[len(wrapper) :] for names in images]) for top in part_of}
     for names in images:
         path, below = "/".join(names), names[len(wrapper) :]
-        part = part_of.get(below[0]) if part_of else "train"
-        if part is None:
+        if part_of and below[0] not in part_of:
             reading.skip("images beside the folders of the split", path)
-        elif part == "val" and has_test:
-            reading.skip("validation images, left out because there is a test folder", path)
+        elif part_of:
+            by_part[part_of[below[0]]].append((path, below[inner[below[0]] :]))
         else:
-            files[TRAIN if part == "train" else TEST].append((path, below[1:] if part_of else below))
-    found = [file for split, entries in files.items() for file in _with_classes(entries, split, reading)]
+            by_part["train"].append((path, below))
+    if by_part["test"]:
+        for path, _ in by_part["val"]:
+            reading.skip("validation images, left out because there is a test folder", path)
+    test = by_part["test"] or by_part["val"]
+    found = _with_classes(by_part["train"], TRAIN, reading) + _with_classes(test, TEST, reading)
     _note_names(found, reading)
     return found, _in_words(part_of)
 
 
-def _files(folder: Path, reading: Reading) -> list[Names]:
-    """Every file below the folder, in order, but those of hidden folders and of the system."""
-    found: list[Names] = []
-    waiting: list[tuple[Names, frozenset[str]]] = [((), frozenset([os.path.realpath(folder)]))]
-    while waiting:
-        names, above = waiting.pop()
-        try:
-            entries = list(os.scandir(folder.joinpath(*names)))
-        except OSError as error:
-            reading.problem("folder cannot be read", "/".join(names) or ".", error.strerror or "")
-            continue
-        for entry in entries:
-            below, path = (*names, entry.name), "/".join((*names, entry.name))
-            hidden = entry.name.startswith(".") or entry.name.lower() in OF_THE_SYSTEM
-            if hidden:
-                reading.skip("hidden, or the system's own", path + ("/" if entry.is_dir() else ""))
-            elif not entry.is_dir():
-                found.append(below)
-            elif (real := os.path.realpath(entry.path)) in above:
-                reading.skip("links to a folder that they lie in", path)
-            else:
-                waiting.append((below, above | {real}))
-    return sorted(found)
-
-
-def _is_image(folder: Path, names: Names, reading: Reading) -> bool:
-    ending = os.path.splitext(names[-1])[1].lower()
-    if ending in ENDINGS:
-        return True
-    if ending in PICTURES_NOT_READ:
-        kind = f"pictures of a format that is not read ({ending}); save them as PNG"
-    elif looks_like_image(folder.joinpath(*names)):
-        kind = "images by content whose names have no image's ending; rename them"
-    else:
-        kind = f"no images ({ending or 'no ending'})"
-    reading.skip(kind, "/".join(names))
-    return False
+def _is_part(folder: str) -> bool:
+    return folder.lower() in PARTS
 
 
 def _wrapper(images: list[Names]) -> Names:
-    """Folders that hold all images in their sub-folders, as archives unpack to: no classes."""
+    """Folders around all images that are no classes: archives unpack to them, and lone `train` and `images` are such."""
     wrapper: Names = ()
     while True:
         below = [names[len(wrapper) :] for names in images]
         tops = {names[0] for names in below}
-        deep = all(len(names) > 2 for names in below)
-        if len(tops) != 1 or not (deep or (len(below[0]) > 1 and next(iter(tops)).lower() in PARTS)):
+        if len(tops) != 1 or any(len(names) < 2 for names in below):
             return wrapper
-        wrapper = (*wrapper, tops.pop())
+        top = tops.pop()
+        if not (all(len(names) > 2 for names in below) or _is_part(top) or top.lower() in NO_CLASS):
+            return wrapper
+        wrapper = (*wrapper, top)
 
 
-def _parts(tops: set[str]) -> dict[str, str]:
-    """Folder -> "train", "val" or "test" if the folders are a split, else {}."""
-    parts = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS}
-    return parts if {"train"} < set(parts.values()) else {}
+def _inner(top: str, images: list[Names]) -> int:
+    """Levels of a part above its classes: 1, or 2 where all lies in a folder of the same name or in one called images."""
+    second = {names[1] if len(names) > 2 else "" for names in images if names[0] == top}
+    return 2 if len(second) == 1 and next(iter(second)).lower() in NO_CLASS | {top.lower()} else 1
 
 
 def _in_words(part_of: dict[str, str]) -> str:
@@ -134,7 +99,7 @@ def _with_classes(entries: list[tuple[str, Names]], split: int, reading: Reading
         if len(below) > 2:
             inner.setdefault(below[0], set()).add(below[1])
     for name, folders in inner.items():
-        if _parts(folders):
+        if split_of(folders):
             reading.problem("holds a split; let train and test be the folders above the classes", name + "/")
     return [ImageFile(path, split, _class_name(below[0]) if by_class else "") for path, below in entries]
 
@@ -146,13 +111,7 @@ def _class_name(folder: str) -> str:
 
 def _note_names(files: list[ImageFile], reading: Reading) -> None:
     """Classes that differ in case only, which may be one or two."""
-    folded = Counter(name.casefold() for name in {file.class_name for file in files})
-    for name in sorted({file.class_name for file in files}):
-        if folded[name.casefold()] > 1:
-            reading.remark("classes whose names differ in case only", name)
-
-
-def endings_there(folder: Path) -> str:
-    """What a folder without images holds: its files' endings, counted."""
-    found = Counter(os.path.splitext(names[-1])[1].lower() or "no ending" for names in _files(folder, Reading()))
-    return ", ".join(f"{count} {ending}" for ending, count in found.most_common(5))
+    names = {file.class_name for file in files}
+    folded = Counter(name.casefold() for name in names)
+    for name in sorted(name for name in names if folded[name.casefold()] > 1):
+        reading.remark("classes whose names differ in case only", name)

@@ -144,11 +144,10 @@ def _kind(image: Image.Image) -> str:
     if image.mode in DEEP_GREY:
         return DEEP_GREY[image.mode]
     kind = KINDS.get(image.mode, image.mode)
-    if ";16" in _raw_mode(image):
-        return f"16-bit {kind}"
+    deep = ";16" in _raw_mode(image)  # before its pixels are looked at, which makes Pillow forget it
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        return f"{kind} with transparency"
-    return kind
+        kind = f"{kind} with transparency"
+    return f"16-bit {kind}" if deep else kind
 
 
 def _raw_mode(image: Image.Image) -> str:

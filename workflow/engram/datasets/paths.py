@@ -25,6 +25,4 @@ def readable(name: str) -> str:
 
 def printable(text: str) -> str:
     """`text` for a terminal: control characters, which could move its cursor, become escapes."""
-    return "".join(
-        letter if letter.isprintable() or ord(letter) > 0xA0 else repr(letter)[1:-1] for letter in readable(text)
-    )
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in readable(text))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from engram.datasets.paths import printable
 from engram.errors import UserError
@@ -31,16 +32,22 @@ class Reading:
     def problem(self, kind: str, name: str = "", detail: str = "") -> None:
         self.problems.setdefault(kind, []).append((name, detail))
 
+    def note_unused(self, definition: dict[str, Any]) -> None:
+        """Remark on what has no effect on data that have a split of their own."""
+        if "test_fraction" in definition:
+            self.remark("settings without effect, as the data have a split of their own", "test_fraction")
+
     def refuse(self, where: str) -> None:
         """Raise UserError with every problem, if there is one: "WHERE: first kind; second kind"."""
         if self.problems:
-            raise UserError(f"{where}: " + "; ".join(_told(kind, entries) for kind, entries in self.problems.items()))
+            told = "; ".join(_told(kind, entries) for kind, entries in self.problems.items())
+            raise UserError(printable(f"{where}: {told}"))
 
 
 def enumerated(names: list[str]) -> str:
     """The first five names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(map(printable, names[:NAMED])) + more
+    return ", ".join(names[:NAMED]) + more
 
 
 def _told(kind: str, entries: list[tuple[str, str]]) -> str:
@@ -49,5 +56,5 @@ def _told(kind: str, entries: list[tuple[str, str]]) -> str:
     names = [f"{name} ({detail})" if detail else name for name, detail in entries]
     if len(entries) == 1:
         name, detail = entries[0]
-        return printable(f"{name}: {kind}" + (f" ({detail})" if detail else ""))
+        return f"{name}: {kind}" + (f" ({detail})" if detail else "")
     return f"{kind} ({len(entries)}): {enumerated(names)}"

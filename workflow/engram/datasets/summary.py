@@ -11,6 +11,7 @@ import numpy as np
 
 from engram.datasets import duplicates
 from engram.datasets.image_set import TEST, TRAIN, ImageSet
+from engram.datasets.paths import printable
 from engram.datasets.reading import NAMED, enumerated
 
 AT_ONCE = 4096  # images, so that memory stays bounded
@@ -25,7 +26,7 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
     skipped, remarks: kind -> {count, first: names of five}; constant: {count, first}, images of a single colour;
     classes: name -> [training, test images], 50 at most, and more_classes; value_range: [darkest, brightest level];
     duplicates: images equal to an earlier one, within_training and within_test, and test images equal to a training image,
-    across_split.
+    across_split; groups_across_split: number of groups with training and test images.
     """
     reading, test = image_set.reading, image_set.split == TEST
     spread = _spread(image_set.images)
@@ -42,6 +43,7 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
         "classes": dict(list(classes.items())[:CLASSES]),
         "more_classes": max(0, len(classes) - CLASSES),
         "duplicates": _duplicates(image_set.images, test),
+        "groups_across_split": _groups_across(image_set.group, test),
         "constant": _counted(list(image_set.path[spread[:, 0] == spread[:, 1]])),
         "value_range": [int(spread[:, 0].min()), int(spread[:, 1].max())],
     }
@@ -74,6 +76,8 @@ def oddities(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         "across_split": "test images are copies of a training image",
     }
     lines += [("duplicates", f"{count} {words[which]}") for which, count in summary["duplicates"].items() if count]
+    if summary["groups_across_split"]:
+        lines.append(("groups", f"{summary['groups_across_split']} groups have training and test images"))
     if summary["constant"]["count"]:
         lines.append(("constant", _kind("images of a single colour", summary["constant"])))
     if 0 < summary["value_range"][1] < DIM:
@@ -91,7 +95,7 @@ def tell(log: logging.Logger, name: str, summary: Mapping[str, Any]) -> None:
     """Every line to the log, and what is odd to the terminal, too."""
     odd = oddities(summary)
     for line in rows(summary):
-        log.log(logging.WARNING if line in odd else logging.INFO, "%s: %s: %s", name, *line)
+        log.log(logging.WARNING if line in odd else logging.INFO, "%s: %s: %s", name, *map(printable, line))
 
 
 def _range(summary: Mapping[str, Any]) -> str:
@@ -132,3 +136,7 @@ def _duplicates(images: np.ndarray, test: np.ndarray) -> dict[str, int]:
         for side, mask in (("t", ~test), ("s", test))
     }
     return {"within_training": within["t"], "within_test": within["s"], "across_split": across}
+
+
+def _groups_across(group: np.ndarray | None, test: np.ndarray) -> int:
+    return 0 if group is None else int((np.intersect1d(group[test], group[~test]) >= 0).sum())

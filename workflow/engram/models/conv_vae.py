@@ -5,11 +5,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from engram.datasets.sizes import DIVISOR, LEAST_SIDE, fits, fitting_size
 from engram.errors import UserError
 from engram.models.base import LatentVariableModel
 from engram.models.pixels import bernoulli
-
-LEAST_SIDE, DIVISOR = 32, 16  # four layers halve the image; at side 16 batch norm would see one value of an image
 
 
 class ConvVAE(LatentVariableModel):
@@ -22,10 +21,10 @@ class ConvVAE(LatentVariableModel):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, features: int, outputs: int):
         super().__init__(image_shape, latent_dim)
         channels, height, width = image_shape
-        if height % DIVISOR or width % DIVISOR or min(height, width) < LEAST_SIDE:
+        if not fits(height, width):
             raise UserError(
                 f"images are {height}x{width}; a convolutional model takes sides that are multiples of {DIVISOR}, "
-                f"at least {LEAST_SIDE}"
+                f"at least {LEAST_SIDE}: write image_size: {fitting_size(min(height, width))}, say, under datasets"
             )
         widths, corner = [features, 2 * features, 4 * features, 8 * features], (height // DIVISOR, width // DIVISOR)
         self.encoder = nn.Sequential(
