@@ -390,3 +390,11 @@ def test_a_share_beside_a_split_of_one_s_own_is_said_to_have_no_effect(read, gre
     assert told["remarks"]["settings without effect, as the data have a split of their own"]["first"] == [
         "test_fraction"
     ]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shape"), [(1024, r"\(12, 32, 32\)"), (3072, r"\(12, 3, 32, 32\) or \(12, 32, 32, 3\)"), (7, "height")]
+)
+def test_rows_of_pixels_say_which_shape_they_need(read, pixels, shape):
+    with pytest.raises(UserError, match=rf"rows of pixels; save them with the shape .*{shape}"):
+        read({"images": np.zeros((12, pixels), np.uint8)})
