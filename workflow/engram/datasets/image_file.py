@@ -47,6 +47,10 @@ class Header:
     height: int
     frames: int
 
+    @property
+    def size(self) -> str:
+        return f"{self.width} x {self.height}"
+
 
 @dataclass(frozen=True)
 class Target:
