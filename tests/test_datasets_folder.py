@@ -195,11 +195,17 @@ def test_names_that_are_no_utf8_are_read_and_stored_as_text(tmp_path):
     for i in range(4):
         picture(i, mode="L").save(tmp_path / "a.png")
         os.replace(tmp_path / "a.png", folder + b"/%d-\xff.png" % i)
+    for name in (b"/note.\xfe", b"/.\xfd"):
+        (open(folder + name, "wb")).close()
     image_set = make(tmp_path / "mine")
     datasets.write(tmp_path / "mine.h5", "mine", None, image_set)
     stored = artifacts.read(tmp_path / "mine.h5", "dataset")
     assert sorted(stored.path.values.tolist()) == [rf"caf\xe9/{i}-\xff.png" for i in range(4)]
     assert set(stored.class_name.values.tolist()) == {r"caf\xe9"}
+    assert json.loads(stored.attrs["summary"])["skipped"] == {
+        "hidden, or the system's own": {"count": 1, "first": [r"caf\xe9/.\xfd"]},
+        r"no images (.\xfe)": {"count": 1, "first": [r"caf\xe9/note.\xfe"]},
+    }
     expected = {row(picture(i), "L").tobytes() for i in range(4)}
     assert {image.tobytes() for image in stored.images.values} == expected
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.levels import BRIGHT, mend, to_levels, words
+from engram.datasets.paths import readable
 from engram.datasets.split_names import PARTS
 
 CHANNELS = (1, 3)
@@ -130,9 +131,10 @@ def texts(values: np.ndarray) -> list[str]:
     """Words of a text, bytes or object array."""
     if not all(isinstance(value, str | bytes) for value in values.flat):
         raise ValueError(f"an array of {values.dtype} {values.shape} must hold words or whole numbers")
-    return [
+    decoded = (
         value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value) for value in values.flat
-    ]
+    )
+    return [readable(word) for word in decoded]
 
 
 def groups(values: np.ndarray, n: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         np.array([index[file.class_name] for file in files]),
         np.array([file.split for file in files]),
         label_names,
-        f"{len(files)} images of the folder {folder}",
+        readable(f"{len(files)} images of the folder {folder}"),
         [readable(file.path) for file in files],
         reading=replace(reading, split=f"the folders {split_folders}"),
     )
