@@ -25,6 +25,7 @@ import common  # noqa: E402
 import effect_of_repeats  # noqa: E402
 import gradient_pairs  # noqa: E402
 import lockstep  # noqa: E402
+import read_folder  # noqa: E402
 import scaling  # noqa: E402
 import tensor_float  # noqa: E402
 import whole_experiment  # noqa: E402
@@ -247,3 +248,9 @@ def test_the_made_up_experiment_goes_through_the_score_stage(tmp_path):
 def test_permutations_and_neighbours_run_at_tiny_sizes():
     assert scaling._permute(20) > 0
     assert scaling._find_nearest(30, 10) > 0
+
+
+def test_the_benchmark_of_folders_reads_what_it_wrote(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["read_folder.py", "--images", "30", "--side", "4", "--classes", "3"])
+    read_folder.main()
+    assert capsys.readouterr().out.startswith("30 PNG files of 4 x 4: ")
