@@ -27,6 +27,7 @@ import common  # noqa: E402
 import effect_of_repeats  # noqa: E402
 import gradient_pairs  # noqa: E402
 import lockstep  # noqa: E402
+import read_folder  # noqa: E402
 import scaling  # noqa: E402
 import tensor_float  # noqa: E402
 import whole_experiment  # noqa: E402
@@ -264,3 +265,9 @@ def test_the_spread_over_seeds_is_that_of_scores_made_with_it():
     # Spearman's correlation of two normal variables whose own correlation is 9 / 13 is 6 / pi arcsin(9 / 26).
     assert f"rank correlation of scores under two seeds: {6 / np.pi * np.arcsin(9 / 26):.2f}" in told
     assert f"found under all 5 seeds: {(truth >= 2).sum()} images" in told and "both find 100 %" in told
+
+
+def test_the_benchmark_of_folders_reads_what_it_wrote(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["read_folder.py", "--images", "30", "--side", "4", "--classes", "3"])
+    read_folder.main()
+    assert capsys.readouterr().out.startswith("30 PNG files of 4 x 4: ")

@@ -9,6 +9,7 @@ from engram import datasets
 from engram.datasets import summary
 from engram.datasets.levels import to_levels
 from engram.errors import UserError
+from engram.files import artifacts
 
 N = 12
 LABELS = np.arange(N) % 3
@@ -390,3 +391,28 @@ def test_a_share_beside_a_split_of_one_s_own_is_said_to_have_no_effect(read, gre
     assert told["remarks"]["settings without effect, as the data have a split of their own"]["first"] == [
         "test_fraction"
     ]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shape"), [(1024, r"\(12, 32, 32\)"), (3072, r"\(12, 3, 32, 32\) or \(12, 32, 32, 3\)"), (7, "height")]
+)
+def test_rows_of_pixels_say_which_shape_they_need(read, pixels, shape):
+    with pytest.raises(UserError, match=rf"rows of pixels; save them with the shape .*{shape}"):
+        read({"images": np.zeros((12, pixels), np.uint8)})
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800x", "\udce9", "日本 \U0001f600", "\x1b[2J"])
+def test_words_that_no_file_can_hold_are_stored_readably(tmp_path, grey, word):
+    np.savez(tmp_path / "a.npz", images=grey, labels=np.array([word, "b"])[np.arange(N) % 2])
+    image_set = datasets.make("mine", {"npz": str(tmp_path / "a.npz")})
+    datasets.write(tmp_path / "mine.h5", "mine", None, image_set)
+    stored = artifacts.read(tmp_path / "mine.h5", "dataset")
+    names = stored.class_name.values[np.argsort(image_set.source_index)].tolist()
+    kept = {"a\0b": r"a\x00b", "\ud800x": r"\ud800x", "\udce9": r"\xe9"}.get(word, word)
+    assert names == [kept, "b"] * (N // 2)
+
+
+def test_images_without_classes_are_stored_with_empty_names(tmp_path, grey):
+    np.savez(tmp_path / "a.npz", images=grey)
+    datasets.write(tmp_path / "mine.h5", "mine", None, datasets.make("mine", {"npz": str(tmp_path / "a.npz")}))
+    assert artifacts.read(tmp_path / "mine.h5", "dataset").class_name.values.tolist() == [""] * N

@@ -195,11 +195,17 @@ def test_names_that_are_no_utf8_are_read_and_stored_as_text(tmp_path):
     for i in range(4):
         picture(i, mode="L").save(tmp_path / "a.png")
         os.replace(tmp_path / "a.png", folder + b"/%d-\xff.png" % i)
+    for name in (b"/note.\xfe", b"/.\xfd"):
+        (open(folder + name, "wb")).close()
     image_set = make(tmp_path / "mine")
     datasets.write(tmp_path / "mine.h5", "mine", None, image_set)
     stored = artifacts.read(tmp_path / "mine.h5", "dataset")
     assert sorted(stored.path.values.tolist()) == [rf"caf\xe9/{i}-\xff.png" for i in range(4)]
     assert set(stored.class_name.values.tolist()) == {r"caf\xe9"}
+    assert json.loads(stored.attrs["summary"])["skipped"] == {
+        "hidden, or the system's own": {"count": 1, "first": [r"caf\xe9/.\xfd"]},
+        r"no images (.\xfe)": {"count": 1, "first": [r"caf\xe9/note.\xfe"]},
+    }
     expected = {row(picture(i), "L").tobytes() for i in range(4)}
     assert {image.tobytes() for image in stored.images.values} == expected
 
@@ -605,3 +611,25 @@ def test_16_bits_with_transparency_are_not_taken_for_8(tmp_path, rng, alpha):
     shown = make(tmp_path, mode="grey", value_range=[0, 65535]).images[0]
     expected = (stored[..., 0] * (alpha / 65535) + 65535 * (1 - alpha / 65535)).reshape(-1) / 257
     assert abs(shown - expected).max() <= 1.5
+
+
+def test_classes_that_may_be_none_are_said(tmp_path):
+    for k, name in enumerate(("images", "masks")):
+        fill(tmp_path / "a" / name, range(4 * k, 4 * k + 4))
+        fill(tmp_path / "b" / name, range(1 + k, 2 + k))
+    remarks = summarized(make(tmp_path / "a"))["remarks"]
+    assert remarks["folders read as classes, though their names do not sound so"]["first"] == ["images", "masks"]
+    assert summarized(make(tmp_path / "b", test_fraction=0.5))["remarks"]["classes of one image each"]["count"] == 2
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_other_colours_are_converted_when_asked(tmp_path, mode):
+    fill(tmp_path, range(4), "tif", mode)
+    with pytest.raises(UserError, match=f"not all grey or all RGB: 4 {mode} "):
+        make(tmp_path)
+    assert_pixels(make(tmp_path, mode="rgb"), tmp_path, "RGB")
+    grey = make(tmp_path, mode="grey")
+    for path, stored in zip(grey.path, grey.images, strict=True):
+        with Image.open(tmp_path / path) as image:
+            expected = row(image.convert("RGB"), "L")
+        assert abs(stored.astype(int) - expected).max() <= 2

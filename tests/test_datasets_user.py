@@ -198,7 +198,7 @@ def test_a_truncated_file_of_arrays_is_one_line(stored, rng):
     stored.path.write_bytes(content[: len(content) // 2])
     with pytest.raises(
         UserError,
-        match=r"^[^\n]*images\.(npz: is not an \.npz file, or is truncated|hdf5: cannot be read as an [^\n]*)$",
+        match=r"^[^\n]*images\.(npz: is not an \.npz file, or is truncated; |hdf5: cannot be read as an )[^\n]*$",
     ):
         make(**{stored.kind: str(stored.path)})
 

@@ -71,7 +71,11 @@ def _other_kind(path: Path, kind: str) -> str:
         return f": it is a zip file; if it holds arrays, write npz: {path}"
     if start.startswith(NPY_MAGIC):
         return ": it is a single array; save it with np.savez(path, images=array)"
-    return ", or is truncated" if kind == "npz" and not zipfile.is_zipfile(path) else ""
+    return (
+        ", or is truncated; save arrays with np.savez(path, images=...)"
+        if kind == "npz" and not zipfile.is_zipfile(path)
+        else ""
+    )
 
 
 def _names(path: Path, kind: str) -> list[str]:

@@ -9,11 +9,13 @@ import numpy as np
 
 from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.levels import BRIGHT, mend, to_levels, words
+from engram.datasets.paths import readable
 from engram.datasets.split_names import PARTS
 
 CHANNELS = (1, 3)
 MOST_LABELS = 2**15
 CHANNELS_FIRST = "NCHW"
+_TRANSPARENT = "; leave out a channel of transparency"
 
 
 def channels_first(images: np.ndarray, axes: str | None, labelled: int | None) -> np.ndarray:
@@ -25,9 +27,9 @@ def channels_first(images: np.ndarray, axes: str | None, labelled: int | None) -
     if 0 in shape:
         raise ValueError(f"images have the shape {shape}, which holds nothing")
     if images.ndim == 2:
-        side = math.isqrt(shape[1])
-        rows = f"({shape[0]}, {side}, {side})" if side**2 == shape[1] else "(n, height, width)"
-        raise ValueError(f"images have the shape {shape}: rows of pixels; save them with the shape {rows}")
+        raise ValueError(
+            f"images have the shape {shape}: rows of pixels; save them with the shape {_unflattened(*shape)}"
+        )
     if images.ndim not in (3, 4):
         raise ValueError(f"images have the shape {shape}, must be (n, H, W) or (n, H, W, 1 or 3)")
     axes = axes.upper() if axes else _axes(shape, labelled)
@@ -44,6 +46,14 @@ def channels_first(images: np.ndarray, axes: str | None, labelled: int | None) -
     return images
 
 
+def _unflattened(n: int, pixels: int) -> str:
+    """Which shape n rows of so many pixels may have had."""
+    grey, rgb = math.isqrt(pixels), math.isqrt(pixels // 3)
+    if grey**2 == pixels:
+        return f"({n}, {grey}, {grey})"
+    return f"({n}, 3, {rgb}, {rgb}) or ({n}, {rgb}, {rgb}, 3)" if 3 * rgb**2 == pixels else "(n, height, width)"
+
+
 def _axes(shape: tuple[int, ...], labelled: int | None) -> str:
     if len(shape) == 3:
         n, height, width = shape
@@ -55,7 +65,7 @@ def _axes(shape: tuple[int, ...], labelled: int | None) -> str:
         return CHANNELS_FIRST if first else "NHWC"
     if first or last or shape[0] in CHANNELS or shape[2] in CHANNELS:
         raise ValueError(_ask(shape, "NHWC, NCHW, HWCN or CHWN"))
-    raise ValueError(f"images have the shape {shape}: no axis is of 1 (grey) or 3 (RGB) channels")
+    raise ValueError(f"images have the shape {shape}: no axis is of 1 (grey) or 3 (RGB) channels{_TRANSPARENT}")
 
 
 def _ask(shape: tuple[int, ...], choices: str) -> str:
@@ -94,7 +104,9 @@ def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
         raise ValueError(f"labels are {values.dtype} {values.shape}, must be integers ({n},), one an image, or words")
     if values.min() < -1 or values.max() >= MOST_LABELS:
         found = f"{values.min()} to {values.max()}"
-        raise ValueError(f"labels run from {found}, must lie between -1 (none) and {MOST_LABELS - 1}")
+        raise ValueError(
+            f"labels run from {found}, must lie between -1 (none) and {MOST_LABELS - 1}; number the classes, or save words"
+        )
     return values
 
 
@@ -119,9 +131,10 @@ def texts(values: np.ndarray) -> list[str]:
     """Words of a text, bytes or object array."""
     if not all(isinstance(value, str | bytes) for value in values.flat):
         raise ValueError(f"an array of {values.dtype} {values.shape} must hold words or whole numbers")
-    return [
+    decoded = (
         value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value) for value in values.flat
-    ]
+    )
+    return [readable(word) for word in decoded]
 
 
 def groups(values: np.ndarray, n: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from engram.datasets.array_files import ArrayFile
 from engram.datasets.array_names import Roles, roles
 from engram.datasets.image_file import square
 from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.paths import readable
 from engram.datasets.reading import Reading
 from engram.datasets.sampling import split_by_fraction
 from engram.randomness import Name
@@ -60,7 +61,7 @@ def _image_set(file: ArrayFile, chosen: Roles, definition: dict[str, Any]) -> tu
         for half, count in zip(halves, counts, strict=True)
         for index in range(count)
     ]
-    source = f"{len(images)} images of the file {file.path}"
+    source = readable(f"{len(images)} images of the file {file.path}")
     shape = images.shape[1:]
     whole = from_source(images, shape, labels, split, label_names, source, path, group=group, reading=reading)
     if (split == -1).any():

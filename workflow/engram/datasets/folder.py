@@ -1,6 +1,5 @@
 """The user's own images: a folder of files, with or without classes and a split."""
 
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ import numpy as np
 from engram.datasets import image_file
 from engram.datasets.folder_files import endings_there
 from engram.datasets.folder_layout import ImageFile, image_files
-from engram.datasets.image_file import GREY, PIXEL_MODES, RGB, Header, Target, Unreadable, is_deep
+from engram.datasets.folder_target import target_of
+from engram.datasets.image_file import Header, Target, Unreadable
 from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.paths import absent, expanded, readable
-from engram.datasets.reading import Reading, enumerated
+from engram.datasets.reading import Reading
 from engram.datasets.sampling import split_by_fraction
-from engram.datasets.sizes import fitting_size
 from engram.errors import UserError
-from engram.files.untrusted import require_room
 from engram.randomness import Name
 from engram.runtime.jobs import Progress
 
 UNREADABLE = "cannot be read as an image"
-DEEP_COLOUR = (0, 65535)
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 ARRAYS = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
 
@@ -39,15 +36,9 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     _require_folder(key, definition["folder"], folder)
     files, split_folders = image_files(folder, reading)
     if not files and not reading.problems:
-        held = endings_there(folder)
-        packed = "; unpack it first" if any(ending in held for ending in ARCHIVES) else ""
-        raise UserError(
-            f"{key}: no images (.png .jpg .tif ...) in or below '{folder}'"
-            + (f"; it holds {held}" if held else "")
-            + packed
-        )
+        raise UserError(f"{key}: no images (.png .jpg .tif ...) in or below '{folder}'{_held_instead(folder)}")
     headers = _headers(folder, files, definition.get("image_size", 0), reading)
-    target, shape = _target(definition, headers, reading)
+    target, shape = target_of(definition, headers, reading)
     images = _pixels(name, folder, list(headers), target, shape, reading)
     reading.refuse(f"{key}: in '{folder}'")
 
@@ -59,13 +50,21 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         np.array([index[file.class_name] for file in files]),
         np.array([file.split for file in files]),
         label_names,
-        f"{len(files)} images of the folder {folder}",
+        readable(f"{len(files)} images of the folder {folder}"),
         [readable(file.path) for file in files],
         reading=replace(reading, split=f"the folders {split_folders}"),
     )
-    if split_folders:
-        reading.note_unused(definition)
-    return whole if split_folders else split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
+    if not split_folders:
+        return split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
+    reading.note_unused(definition)
+    return whole
+
+
+def _held_instead(folder: Path) -> str:
+    """What a folder without images holds, and what to do if that is an archive."""
+    held = endings_there(folder)
+    packed = "; unpack it first" if any(ending in held for ending in ARCHIVES) else ""
+    return f"; it holds {held}{packed}" if held else ""
 
 
 def _require_folder(key: str, written: str, folder: Path) -> None:
@@ -92,71 +91,12 @@ def _headers(folder: Path, files: list[ImageFile], side: int, reading: Reading) 
         except Unreadable as error:
             reading.problem(UNREADABLE, file.path, str(error))
             continue
-        reading.used[f"{_size(header)} {header.kind}"] += 1
+        reading.used[f"{header.size} {header.kind}"] += 1
         if min(header.width, header.height) < side:
             reading.remark("smaller than image_size, and enlarged", file.path)
         if header.frames > 1:
             reading.remark("animated or of several pages; the first is read", file.path)
     return headers
-
-
-def _target(
-    definition: dict[str, Any], headers: dict[str, Header], reading: Reading
-) -> tuple[Target | None, tuple[int, int, int]]:
-    """What to turn the files into, and (C, H, W); or problems, and no target."""
-    kinds, sizes = defaultdict(list), defaultdict(list)
-    for path, header in headers.items():
-        kinds[header.kind].append(path)
-        sizes[_size(header)].append(path)
-    value_range = tuple(definition["value_range"]) if "value_range" in definition else None
-    mode = {"grey": GREY, "rgb": RGB}.get(definition.get("mode", ""))
-    side = definition.get("image_size")
-    problems = len(reading.problems)
-    _check_depth(kinds, value_range, reading)
-    if mode is None and set(kinds) <= {GREY, RGB, *filter(is_deep, kinds), f"16-bit {RGB}"}:
-        modes = {RGB if kind.endswith(RGB) else GREY for kind in kinds}
-        mode = modes.pop() if len(modes) == 1 else None
-    if mode is None and kinds:
-        advice = "write mode: rgb, or mode: grey, and they are converted (transparency over background: white)"
-        reading.problem(f"they are not all grey or all RGB: {_several(kinds)}; {advice}")
-    if side is None and len(sizes) > 1:
-        shortest = min(min(header.width, header.height) for header in headers.values())
-        advice = f"write image_size: {fitting_size(shortest)}, say, and their middle squares are resized to it"
-        reading.problem(f"they differ in size: {_several(sizes)}; {advice}")
-    if len(reading.problems) > problems or not headers or mode is None:
-        return None, (0, 0, 0)
-    first = next(iter(headers.values()))
-    shape = ({GREY: 1, RGB: 3}[mode], side or first.height, side or first.width)
-    try:
-        require_room("the data set", len(headers) * int(np.prod(shape)))
-    except ValueError as error:
-        reading.problem(f"{error}; write image_size: {fitting_size(min(shape[1:]))}, say, to read them smaller")
-    return Target(PIXEL_MODES[mode], side, definition.get("background", "white"), value_range), shape
-
-
-def _check_depth(kinds: dict[str, list[str]], value_range: tuple[float, float] | None, reading: Reading) -> None:
-    """Levels of more than 8 bits have no black and white that one could guess."""
-    deep = {kind: paths for kind, paths in kinds.items() if is_deep(kind) or kind.startswith("16-bit")}
-    if deep and len(deep) < len(kinds):
-        reading.problem(f"some have more than 8 bits a level: {_several(kinds)}; save all of them with 8 bits")
-    elif colours := {kind: paths for kind, paths in deep.items() if not is_deep(kind)}:
-        if value_range != DEEP_COLOUR:
-            advice = f"write value_range: {list(DEEP_COLOUR)} to read the upper 8, or save them with 8 bits"
-            reading.problem(f"they have 16 bits a colour: {_several(colours)}; {advice}")
-    elif deep and value_range is None:
-        advice = "say which level is black and which is white, such as value_range: [0, 65535]"
-        reading.problem(f"they have more than 8 bits a level: {_several(deep)}; {advice}")
-
-
-def _size(header: Header) -> str:
-    return f"{header.width} x {header.height}"
-
-
-def _several(kinds: dict[str, list[str]]) -> str:
-    """Kinds with their counts, most frequent first, and the names of the rarer ones."""
-    ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    words = [f"{len(paths)} {kind} ({enumerated(paths)})" for kind, paths in ordered]
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more kinds" if len(words) > 5 else "")
 
 
 def _pixels(

@@ -110,8 +110,13 @@ def _class_name(folder: str) -> str:
 
 
 def _note_names(files: list[ImageFile], reading: Reading) -> None:
-    """Classes that differ in case only, which may be one or two."""
-    names = {file.class_name for file in files}
+    """Classes that may be none, or one."""
+    names = sorted({file.class_name for file in files} - {""})
     folded = Counter(name.casefold() for name in names)
-    for name in sorted(name for name in names if folded[name.casefold()] > 1):
-        reading.remark("classes whose names differ in case only", name)
+    for name in names:
+        if folded[name.casefold()] > 1:
+            reading.remark("classes whose names differ in case only", name)
+        if name.lower() in NO_CLASS | {"masks", "mask", "labels", "annotations"}:
+            reading.remark("folders read as classes, though their names do not sound so", name)
+        if len(names) == len(files) > 1:
+            reading.remark("classes of one image each", name)

@@ -47,6 +47,10 @@ class Header:
     height: int
     frames: int
 
+    @property
+    def size(self) -> str:
+        return f"{self.width} x {self.height}"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -166,6 +170,8 @@ def _in_mode(image: Image.Image, target: Target) -> Image.Image:
         image = Image.alpha_composite(backdrop, image.convert("RGBA")).convert(
             "RGB" if KINDS[image.mode] == RGB else "L"
         )
+    if image.mode == "LAB":  # which Pillow turns into RGB only
+        image = image.convert("RGB")
     image = image.convert(target.mode)
     deep_colour = target.value_range == (0, 65535)  # its upper bytes are levels of 255 already
     if target.value_range is None or deep_colour:

@@ -19,8 +19,17 @@ def absent(written: str | Path) -> str:
 
 
 def readable(name: str) -> str:
-    """A file's name as valid text: bytes that are not UTF-8 become `\\xe9`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name as valid text for a file or a page: bytes of it that are not UTF-8 become `\\xe9`, a null becomes `\\x00`."""
+    if name.isascii() and "\0" not in name:
+        return name
+    return "".join(_readable(letter) for letter in name)
+
+
+def _readable(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python spells a byte of a file's name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return repr(letter)[1:-1] if letter == "\0" or 0xD800 <= code <= 0xDFFF else letter
 
 
 def printable(text: str) -> str:

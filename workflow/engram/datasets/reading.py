@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from engram.datasets.paths import printable
+from engram.datasets.paths import printable, readable
 from engram.errors import UserError
 
 NAMED = 5  # of a kind; the others are counted
@@ -24,10 +24,10 @@ class Reading:
     problems: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def skip(self, kind: str, name: str) -> None:
-        self.skipped.setdefault(kind, []).append(name)
+        self.skipped.setdefault(readable(kind), []).append(readable(name))
 
     def remark(self, kind: str, name: str) -> None:
-        self.remarks.setdefault(kind, []).append(name)
+        self.remarks.setdefault(readable(kind), []).append(readable(name))
 
     def problem(self, kind: str, name: str = "", detail: str = "") -> None:
         self.problems.setdefault(kind, []).append((name, detail))
