@@ -13,6 +13,7 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 
 from engram import config as engram_config
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.runtime import requests
 from engram.errors import UserError
 from engram.runtime.machine import has_gpu
@@ -38,7 +39,6 @@ FIGURES = [
     "comparison",
     "error_by_repeats",
 ]
-AS_PUBLISHED_AND_CORRECTED = {"as published": "published", "corrected": "corrected"}
 ANALYSES = ["neighbors", "mode_collapse", "density_split"]
 
 

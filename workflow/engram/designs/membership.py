@@ -11,10 +11,9 @@ import numpy as np
 import xarray as xr
 
 from engram.errors import UserError
-from engram.files.artifacts import variable
+from engram.files.artifacts import TRAIN, variable
 from engram.randomness import generator
 
-TRAIN = 0  # value of `split`
 FULL = "full"  # name of the repeat that is trained on everything
 
 

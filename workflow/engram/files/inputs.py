@@ -9,7 +9,6 @@ import xarray as xr
 from engram.errors import UserError
 from engram.files import artifacts
 
-TEST = 1  # value of the variable `split`
 AT_ONCE = 4096  # images, so that memory stays bounded
 
 
@@ -37,7 +36,7 @@ def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
 
 def test_samples(dataset: xr.Dataset, path: str | Path) -> np.ndarray:
     """Indices of the test images. Raises UserError if there are none."""
-    test = np.flatnonzero(dataset["split"].values == TEST)
+    test = np.flatnonzero(dataset["split"].values == artifacts.TEST)
     if not len(test):
         raise UserError(f"{path}: the data set has no test images; comparing samples with fresh images needs some")
     return test

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.files import artifacts
 from engram.files.experiment import Evidence
 from engram.paper import claims, published
@@ -18,7 +19,7 @@ from engram.scores.intervals import Interval
 from engram.scores.quantities import QUANTITIES, estimate
 from engram.scores.stage import Comparison, epoch_of, read_log_px
 
-ESTIMATORS = {"as_published": "published", "corrected": "corrected"}
+ESTIMATORS = {title.replace(" ", "_"): name for title, name in AS_PUBLISHED_AND_CORRECTED.items()}
 REPRODUCED, DIFFERS, OPEN, NOT_PRINTED = "reproduced", "differs", "cannot tell", "not printed"
 NOT_COMPARABLE = "not comparable: "
 OF_CLAIMS = {claims.HOLDS: REPRODUCED, claims.FAILS: DIFFERS, claims.OPEN: OPEN}
@@ -122,7 +123,7 @@ def _numbers(name: str, experiment: Mapping[str, Any], evidence: Evidence) -> It
             "rule": rule(value.tolerance, one_run),
             "source": value.source,
         }
-    size = dimensions(experiment["settings"]["model"], evidence.dataset)
+    size = dimensions(evidence.full)
     for quantity in LOG_P:
         yield _number(quantity, found[quantity], "nats")
         if size:

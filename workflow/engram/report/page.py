@@ -16,6 +16,7 @@ import xarray as xr
 import engram
 from engram.figures.style import class_name
 from engram.files import atomic
+from engram.files.artifacts import TRAIN
 from engram.files.experiment import Evidence
 from engram.files.inputs import last
 from engram.paper import claims
@@ -73,7 +74,7 @@ def _section(experiment: Mapping[str, Any], evidence: Evidence, pairs: Sequence[
     compared = [pair["findings"] for pair in pairs if evidence.name in (pair["higher"], pair["lower"])]
     findings = claims.test(evidence, *compared[:1])
     estimators = evidence.scores.items()
-    size = dimensions(experiment["settings"]["model"], evidence.dataset)
+    size = dimensions(evidence.full)
     return {
         "name": experiment["name"],
         "headline": [(name, _headline(found, evidence.dataset.attrs)) for name, found in estimators],
@@ -122,7 +123,7 @@ def _run(experiment: Mapping[str, Any], evidence: Evidence) -> Iterator[tuple[st
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
     data, made_by = evidence.dataset, evidence.full.attrs
     shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
-    train = int((data["split"].values == 0).sum())
+    train = int((data["split"].values == TRAIN).sum())
     yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
     yield "source", data.attrs["source"]
     models = sum(fold.sizes["model"] for fold in evidence.folds)
