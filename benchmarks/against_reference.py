@@ -115,7 +115,7 @@ def _images(data: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Training and test images, (n, 1024) uint8."""
     name = "mnist" if datasets.mirror_folder(data) else "mnist5k"
     found = datasets.make(name, data_root=data)
-    return found.images[found.split == 0], found.images[found.split == 1]
+    return found.images[found.split == artifacts.TRAIN], found.images[found.split == artifacts.TEST]
 
 
 def _model(options: argparse.Namespace, train: np.ndarray, workspace: Path) -> torch.nn.Module:

@@ -75,7 +75,7 @@ def _images(path: str | None, train: int) -> tuple[torch.Tensor, torch.Tensor]:
     data = artifacts.read(path, "dataset", ["images", "split"])
     images = torch.from_numpy(data.images.values).reshape(-1, *map(int, data.attrs["image_shape"]))
     split = torch.from_numpy(data.split.values)
-    return images[split == 0][:train], images[split == 1]
+    return images[split == artifacts.TRAIN][:train], images[split == artifacts.TEST]
 
 
 def _train(images: torch.Tensor, epochs: int) -> torch.nn.Module:

@@ -41,7 +41,7 @@ def null_scores(models_file: Path, images: int) -> pd.DataFrame:
     use_fastest_float32()
     stored = artifacts.read(models_file, "models")
     data = artifacts.read(models_file.parents[2] / "datasets" / "mnist.h5", "dataset")
-    chosen = np.flatnonzero(data.split.values == 1)[:images]
+    chosen = np.flatnonzero(data.split.values == artifacts.TEST)[:images]
     models = trained.load_models(models_file, int(stored.epoch[-1]))
     evaluation = Evaluation(
         yaml.safe_load(Path("config.yaml").read_text())["estimators"]["published"],

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-TRAIN, TEST = 0, 1
-
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:

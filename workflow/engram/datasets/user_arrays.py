@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.sampling import split_by_fraction
 from engram.errors import UserError, first_line
+from engram.files.artifacts import TEST, TRAIN
 from engram.files.untrusted import require_plain_arrays, require_room
 from engram.randomness import Name
 

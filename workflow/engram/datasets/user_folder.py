@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.sampling import split_by_fraction
 from engram.errors import UserError
+from engram.files.artifacts import TEST, TRAIN
 from engram.randomness import Name
 from engram.runtime.jobs import Progress
 
