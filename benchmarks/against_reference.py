@@ -33,7 +33,7 @@ import engram.training.training
 from engram import datasets
 from engram.files import artifacts
 from engram.likelihood.estimation import estimate
-from engram.likelihood.stage import evaluate
+from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.models import build, observations
 from engram.runtime.device import keep_freed_memory, use_fastest_float32
 from engram.training import trained
@@ -115,7 +115,7 @@ def _images(data: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Training and test images, (n, 1024) uint8."""
     name = "mnist" if datasets.mirror_folder(data) else "mnist5k"
     found = datasets.make(name, data_root=data)
-    return found.images[found.split == 0], found.images[found.split == 1]
+    return found.images[found.split == artifacts.TRAIN], found.images[found.split == artifacts.TEST]
 
 
 def _model(options: argparse.Namespace, train: np.ndarray, workspace: Path) -> torch.nn.Module:
@@ -168,10 +168,9 @@ def _likelihood(
 
 
 def _evaluate(model: torch.nn.Module, images: np.ndarray, estimator: str) -> int:
-    settings = ESTIMATORS[estimator]
+    evaluation = Evaluation(ESTIMATORS[estimator], SHAPE, (SEED, "benchmark"), torch.device("cpu"))
     with quiet():
-        names = [("benchmark", fold) for fold in range(FOLDS)]
-        evaluate([model] * FOLDS, names, images, SHAPE, settings, (SEED, "benchmark"), torch.device("cpu"))
+        evaluate(evaluation, [model] * FOLDS, [("benchmark", fold) for fold in range(FOLDS)], images)
     return FOLDS * len(images)
 
 

@@ -138,4 +138,9 @@ def finished_log_px(experiment: Path, estimator: str) -> tuple[np.ndarray, np.nd
     )
     membership = artifacts.read(experiment / "membership.h5", "membership")
     same_model = (membership.repeat.values == repeat[:, None]) & (membership.fold.values == fold[:, None])
-    return log_px, membership.in_training.values[same_model.argmax(1)], repeat, membership.split.values == 1
+    return (
+        log_px,
+        membership.in_training.values[same_model.argmax(1)],
+        repeat,
+        membership.split.values == artifacts.TEST,
+    )

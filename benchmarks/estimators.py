@@ -75,7 +75,7 @@ def _images(path: str | None, train: int) -> tuple[torch.Tensor, torch.Tensor]:
     data = artifacts.read(path, "dataset", ["images", "split"])
     images = torch.from_numpy(data.images.values).reshape(-1, *map(int, data.attrs["image_shape"]))
     split = torch.from_numpy(data.split.values)
-    return images[split == 0][:train], images[split == 1]
+    return images[split == artifacts.TRAIN][:train], images[split == artifacts.TEST]
 
 
 def _train(images: torch.Tensor, epochs: int) -> torch.nn.Module:
@@ -133,13 +133,13 @@ def _row(model, x, reference, name, proposal, steps, samples) -> None:
 
 def _adaptive(model, x, reference, target: float) -> None:
     started = time.perf_counter()
-    found, spent = estimate_to_precision(model, x, target, max_samples=4096)
+    estimates = estimate_to_precision(model, x, target, max_samples=4096)
     wall = 1e3 * (time.perf_counter() - started) / len(x)
-    error = (found.log_px - reference).square().mean().sqrt()
-    quantiles = [int(spent.double().quantile(q)) for q in (0.1, 0.5, 0.9, 1)]
+    error, samples = (estimates.log_px - reference).square().mean().sqrt(), estimates.samples.double()
+    quantiles = [int(samples.quantile(q)) for q in (0.1, 0.5, 0.9, 1)]
     print(
         f"\nto a standard error of {target}: root mean square error {error:.3f} nats, {wall:.2f} ms/image; "
-        f"samples: mean {spent.double().mean():.0f}, quantiles 0.1, 0.5, 0.9, 1: {quantiles}"
+        f"samples: mean {samples.mean():.0f}, quantiles 0.1, 0.5, 0.9, 1: {quantiles}"
     )
 
 

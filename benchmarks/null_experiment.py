@@ -18,10 +18,11 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chisquare, false_discovery_control
 
+from engram.conventions import FDR
 from engram.designs.membership import design
 from engram.files import artifacts
 from engram.files.inputs import last, null_quantile
-from engram.scores.permutation import FDR, permutation_test
+from engram.scores.permutation import permutation_test
 from engram.scores.stage import Comparison, read_log_px
 from engram.scores.statistics import memorization_scores
 

@@ -23,7 +23,7 @@ from scipy.stats import bootstrap
 
 from engram.figures.published_null import draw
 from engram.files import artifacts
-from engram.likelihood.stage import evaluate
+from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.paper import published
 from engram.randomness import generator
 from engram.runtime.device import use_fastest_float32
@@ -41,19 +41,22 @@ def null_scores(models_file: Path, images: int) -> pd.DataFrame:
     use_fastest_float32()
     stored = artifacts.read(models_file, "models")
     data = artifacts.read(models_file.parents[2] / "datasets" / "mnist.h5", "dataset")
-    chosen = np.flatnonzero(data.split.values == 1)[:images]
+    chosen = np.flatnonzero(data.split.values == artifacts.TEST)[:images]
     models = trained.load_models(models_file, int(stored.epoch[-1]))
+    evaluation = Evaluation(
+        yaml.safe_load(Path("config.yaml").read_text())["estimators"]["published"],
+        models[0].image_shape,
+        (SEED, "published_null", stored.attrs["experiment"]),
+        torch.device("cpu"),
+    )
     log_px = evaluate(
+        evaluation,
         [models[k % len(models)] for k in range(FOLDS * REPEATS)],
         [("evaluation", k) for k in range(FOLDS * REPEATS)],
         data.images.values[chosen],
-        models[0].image_shape,
-        yaml.safe_load(Path("config.yaml").read_text())["estimators"]["published"],
-        (SEED, "published_null", stored.attrs["experiment"]),
-        torch.device("cpu"),
         stored.attrs["experiment"],
     ).log_px[:, 0]
-    score = memorization_scores(log_px, one_held_out_per_repeat(len(chosen)), "log_mean_exp")
+    score = memorization_scores(log_px.numpy(), one_held_out_per_repeat(len(chosen)), "log_mean_exp")
     return pd.DataFrame({"experiment": stored.attrs["experiment"], "image": chosen, "score": score})
 
 

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import flop_registry
 
 from engram.config import estimator
 from engram.likelihood.estimation import estimate
-from engram.likelihood.stage import evaluate
+from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.models import build
 from engram.runtime.device import claimed_device
 from engram.training.training import IMAGES_FOR_LOSS, Training
@@ -148,10 +148,11 @@ def _evaluate(models: list, shape: tuple, settings: dict, images: int, device) -
     """Images times models, and seconds; the first few images are judged beforehand, for libraries to be loaded."""
     data = _random_images(images, shape)
     names = [("benchmark", "repeat-00", index, 1) for index in range(len(models))]
+    evaluation = Evaluation(settings, shape, (42, "benchmark"), device)
     for part in (data[:8], data):
         started = time.perf_counter()
         with quiet():
-            evaluate(models, names, part, shape, settings, (42, "benchmark"), device)
+            evaluate(evaluation, models, names, part)
     return len(data) * len(models), time.perf_counter() - started
 
 

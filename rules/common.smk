@@ -16,6 +16,7 @@ sys.path.insert(0, str(WORKFLOW))
 
 from engram import catalogue
 from engram import config as engram_config
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.runtime import requests
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded

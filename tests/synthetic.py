@@ -42,7 +42,7 @@ def experiment(
     _dataset(paths["dataset"], label, n, shape, rng, made_by)
     _membership(paths["membership"], label, n, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
-        _models(path, count, rng, made_by)
+        _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
     for number, path in enumerate(paths["scores"].values()):
         _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by, wide)
     return paths

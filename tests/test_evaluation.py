@@ -1,10 +1,14 @@
-"""The likelihood stage: who sees which draw of x, and that chunks, subsets and company change nothing."""
+"""Who sees which draw of x, that chunks, subsets and company change nothing, and what is stored."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-from engram.likelihood import stage
+from engram.files import artifacts
+from engram.likelihood import evaluation, stage
 from engram.models import build
 
 SHAPE = (1, 4, 4)
@@ -26,7 +30,9 @@ def images(rng):
 
 def evaluate(models, images, estimator, names=None, stream=STREAM):
     names = names or [("e", "repeat-00", fold, 5) for fold in range(len(models))]
-    return stage.evaluate(models, names, images, SHAPE, estimator, stream, torch.device("cpu"))
+    settings = evaluation.Evaluation(estimator, SHAPE, stream, torch.device("cpu"))
+    found = evaluation.evaluate(settings, models, names, images)
+    return SimpleNamespace(**{name: values.numpy() for name, values in vars(found).items()})
 
 
 def test_every_model_draw_and_image_gets_an_estimate(models, images):
@@ -52,7 +58,7 @@ def test_resampled_draws_are_each_models_own_and_come_back(models, images):
 @pytest.mark.parametrize("chunk", [1, 7, 22, 23, 24])
 def test_chunks_change_nothing(models, images, monkeypatch, chunk):
     whole = evaluate(models, images, FIXED).log_px
-    monkeypatch.setattr(stage, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
     np.testing.assert_allclose(evaluate(models, images, FIXED).log_px, whole, atol=1e-4)
 
 
@@ -91,6 +97,23 @@ def test_more_samples_go_only_to_images_that_miss_the_precision_asked_for(models
     enough = found.samples < 64
     assert (found.standard_error[enough] <= 0.15).all()
     assert (found.standard_error[found.samples == 32] > 0).all()
+
+
+@pytest.mark.parametrize("samples", [1, 6, 64])
+def test_estimates_are_stored_in_float32_as_they_are_computed(models, images, tmp_path, samples):
+    settings = evaluation.Evaluation(FIXED | {"samples": samples}, SHAPE, STREAM, torch.device("cpu"))
+    estimates = evaluation.evaluate(settings, models, [("e", "repeat-03", fold, 5) for fold in range(3)], images)
+    about_images = xr.Dataset({name: ("sample", np.arange(23) % 2) for name in ("split", "label")})
+    variables = stage.variables(estimates, "repeat-03", np.arange(3), about_images)
+    artifacts.write(tmp_path / "epoch-5.h5", "likelihood", variables, {})
+    stored = artifacts.read(tmp_path / "epoch-5.h5", "likelihood")
+    for name in ("log_px", "elbo", "standard_error", "effective_samples", "pareto_k"):
+        assert stored[name].dtype == np.float32
+        np.testing.assert_array_equal(stored[name], getattr(estimates, name).double())
+    assert np.isinf(stored.standard_error).all() == (samples == 1)
+    assert (stored.samples == samples).all() and stored.samples.dtype == np.int64
+    assert (stored["repeat"] == 3).all() and not stored.fell_back.any()
+    assert stored.effective_samples.min() >= 1 - 1e-6 and stored.effective_samples.max() <= samples * (1 + 1e-6)
 
 
 def test_images_judged_to_a_precision_do_not_depend_on_their_company(models, images):

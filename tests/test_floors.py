@@ -27,7 +27,7 @@ FLOORS = [
     ["runtime"],
     ["tensors"],
     ["arrays"],
-    ["randomness", "lazy", "errors"],
+    ["randomness", "lazy", "conventions", "errors"],
 ]
 FLOOR = {room: -height for height, floor in enumerate(FLOORS) for room in floor}
 

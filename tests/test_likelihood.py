@@ -208,6 +208,11 @@ def test_no_pass_decodes_more_than_the_chunk(model, digits, monkeypatch):
 # --- hostile models
 
 
+def test_a_model_without_a_density_is_refused(digits):
+    with pytest.raises(UserError, match=r"Linear has neither encode, decode .* nor log_prob"):
+        estimate(torch.nn.Linear(1, 1), digits[:2])
+
+
 def test_infinite_weights_fall_back_to_the_encoder_and_are_counted(model, digits):
     class Hostile(torch.nn.Module):
         """Fisher information that is not a number for images reconstructed with much ink."""
@@ -325,17 +330,17 @@ def test_pareto_k_tells_a_proposal_that_is_too_narrow():
 
 def test_samples_go_to_the_images_that_need_them(model, digits):
     x, target = digits[:150], 0.1
-    found, spent = estimate_to_precision(model, x, target, max_samples=16384)
+    found = estimate_to_precision(model, x, target, max_samples=16384)
     first = estimate(model, x, samples=16)
     easy = first.standard_error <= target
     assert 0 < easy.sum() < 150
-    assert (spent[easy] == 16).all()
-    assert (spent[~easy] > 16).all()
+    assert (found.samples[easy] == 16).all()
+    assert (found.samples[~easy] > 16).all()
     assert (found.standard_error <= target).all()
     error = found.log_px - log_px_by_quadrature(model, x)
     assert error.pow(2).mean().sqrt() < 1.5 * target
 
 
 def test_no_image_gets_more_than_the_most_it_may(model, digits):
-    _, spent = estimate_to_precision(model, digits[:20], 1e-6, max_samples=100)
-    assert (spent == 64).all()
+    found = estimate_to_precision(model, digits[:20], 1e-6, max_samples=100)
+    assert (found.samples == 64).all()

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from engram.errors import UserError
-from engram.models import LatentVariableModel, build
+from engram.models import LatentVariableModel, build, known_models, protocols
 
 MNIST, COLOUR = (1, 32, 32), (3, 32, 32)
 CONVOLUTIONAL = [
@@ -146,6 +146,49 @@ def test_samples_are_means_in_the_unit_interval_or_binary_observations():
     means = model.sample(20)
     assert means.shape == (20, 1, 4, 4) and means.min() > 0 and means.max() < 1
     assert set(model.sample(20, observation=True).unique().tolist()) == {0, 1}
+
+
+class Plain(LatentVariableModel):
+    """The least that a model must offer: neither information nor draws of x."""
+
+    observation = "binary"
+
+    def __init__(self):
+        super().__init__((1, 2, 2), latent_dim=4)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def encode(self, x):
+        return self.weight * x.flatten(1), torch.zeros(len(x), 4)
+
+    def decode(self, z):
+        return self.weight * z
+
+    def log_prob_given_latent(self, x, z):
+        return Bernoulli(logits=self.decode(z)).log_prob(x.flatten(1)).sum(-1)
+
+    def mean(self, parameters):
+        return torch.sigmoid(parameters).reshape(-1, 1, 2, 2)
+
+
+def test_a_model_without_observe_shows_mean_images_and_names_the_method_that_draws_of_x_would_need():
+    assert Plain().sample(5).shape == (5, 1, 2, 2)
+    with pytest.raises(UserError, match=r"Plain has no observe\(parameters, generator\)"):
+        Plain().sample(5, observation=True)
+
+
+@pytest.mark.parametrize("name", known_models())
+def test_every_model_offers_what_training_likelihood_and_analyses_ask(name):
+    model = build(name, COLOUR)
+    for protocol in (protocols.TrainableModel, protocols.LatentModel, protocols.SamplingModel):
+        assert isinstance(model, protocol)
+    assert not isinstance(model, protocols.ExactModel)
+
+
+def test_information_is_there_only_where_a_model_has_it():
+    without = [Plain(), build("logistic_mixture_conv_vae", COLOUR)]
+    for model in [*without, build("bernoulli_mlp_vae", MNIST), build("gaussian_conv_vae", COLOUR)]:
+        assert isinstance(model, protocols.LatentModel)
+        assert isinstance(model, protocols.LatentModelWithInformation) == (model not in without)
 
 
 def test_information_is_the_curvature_of_minus_log_p():

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from engram import randomness
-from engram.likelihood import stage
+from engram.likelihood import evaluation
 from engram.models import build
 from engram.training import training
 from engram.training.lockstep import Pack
@@ -53,7 +53,7 @@ def kind(request):
 @pytest.fixture(autouse=True)
 def _streams_of_the_other_device(monkeypatch):
     """torch has no generator of random numbers on "meta", and takes the CPU's."""
-    for module in (stage, training):
+    for module in (evaluation, training):
         monkeypatch.setattr(module, "torch_generator", lambda device, *name: randomness.torch_generator("cpu", *name))
 
 
@@ -122,13 +122,14 @@ def test_an_estimate_stays_on_the_device(kind, proposal, observation, monkeypatc
         found.append(estimate(*arguments, **settings))
         raise Kept
 
-    estimate = stage.estimate
-    monkeypatch.setattr(stage, "estimate", keep)
+    estimate = evaluation.estimate
+    monkeypatch.setattr(evaluation, "estimate", keep)
     estimator = {"proposal": proposal, "samples": 32, "observation": observation}
+    settings = evaluation.Evaluation(estimator, shape, (42, "toy"), OTHER)
     images = np.zeros((6, int(np.prod(shape))), dtype=np.uint8)
     with OneDevice(), pytest.raises(Kept):
         networks = [build(image_shape=shape, **model).eval()]
-        stage.evaluate(networks, [("e", 0, 0, 1)], images, shape, estimator, (42, "toy"), OTHER)
+        evaluation.evaluate(settings, networks, [("e", 0, 0, 1)], images)
     assert all(value.device == OTHER and len(value) == 6 for value in vars(found[0]).values())
 
 

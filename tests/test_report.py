@@ -1,6 +1,8 @@
 """The report stands alone, says what was run and found, and fails loudly where something is missing."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -203,3 +205,8 @@ def test_a_missing_artifact_is_named_and_nothing_is_written(tmp_path, experiment
 def test_text_from_the_config_cannot_become_markup(tmp_path, experiment):
     page = written(tmp_path, experiment | {"settings": SETTINGS | {"dataset": "<script>alert(1)</script>"}})
     assert "<script>" not in page
+
+
+def test_the_report_needs_no_torch():
+    code = "import sys; from engram.report import page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
+from engram.errors import UserError
 from engram.files import artifacts
 from engram.files.artifacts import variable
 from engram.files.provenance import attributes
@@ -190,6 +192,12 @@ def test_the_page_shows_what_the_table_holds(rows, tmp_path):
 
 
 def test_only_binary_pixels_have_no_bits_per_dimension():
-    dataset = type("Data", (), {"attrs": {"image_shape": [3, 32, 32]}})
-    assert dimensions({"name": "gaussian_conv_vae", "latent_dim": 2, "features": 2}, dataset) == 3072
-    assert dimensions({"name": "bernoulli_mlp_vae", "latent_dim": 2}, dataset) is None
+    seen = {"binary": None, "logit": 3072, "pixels": 3072}
+    for observation, size in seen.items():
+        assert dimensions(xr.Dataset(attrs={"image_shape": [3, 32, 32], "observation": observation})) == size
+
+
+def test_models_that_do_not_say_what_they_see_are_to_be_made_again(tmp_path):
+    artifacts.write(tmp_path / "full.h5", "models", {"fold": variable(("model",), [-1], "1", "fold")}, {})
+    with pytest.raises(UserError, match=r"full\.h5: does not say how x is drawn .* make it again"):
+        dimensions(artifacts.read(tmp_path / "full.h5", "models", ["fold"]))

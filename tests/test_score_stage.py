@@ -24,7 +24,9 @@ EPOCHS = [20, 40, 100]
 
 @pytest.fixture
 def experiment(tmp_path, rng):
-    """Files of log p in which the first five images are memorized, more so with every epoch."""
+    """Files of log p, in float32 as the likelihood stage writes it, and log p in float64; the first five images are memorized,
+    more so with every epoch.
+    """
     split = np.repeat([0, 1], [TRAIN, TEST])
     settings = {"design": "k_fold", "folds": FOLDS, "repeats": REPEATS}
     membership = design(settings, split, np.full(len(split), -1), 42, "made up")
@@ -37,7 +39,9 @@ def experiment(tmp_path, rng):
             mine = np.flatnonzero(membership.repeat == number)[::-1]
             paths.append(tmp_path / repeat_name(number) / f"epoch-{epoch}.h5")
             variables = {
-                "log_px": variable(("model", "draw", "sample"), log_px[epoch][mine][:, None], "nats", "log p"),
+                "log_px": variable(
+                    ("model", "draw", "sample"), log_px[epoch][mine][:, None].astype(np.float32), "nats", "log p"
+                ),
                 "repeat": variable(("model",), membership.repeat[mine], "1", "repeat"),
                 "fold": variable(("model",), membership.fold[mine], "1", "fold"),
             }

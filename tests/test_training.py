@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engram.errors import UserError
+from engram.files import artifacts
 from engram.training import trained, training
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Plan, Training
@@ -165,6 +166,6 @@ def test_stored_models_hold_every_scored_epoch_and_load_back(images, tmp_path):
     trained.write(tmp_path / "m.h5", state, folder, {"experiment": "e"})
     for epoch in (1, 3):
         models = trained.load_models(tmp_path / "m.h5", epoch)
-        assert len(models) == 5
+        assert len(models) == 5 and artifacts.read(tmp_path / "m.h5", "models").attrs["observation"] == "binary"
         for name, value in models[4].state_dict().items():
             assert np.array_equal(value.numpy(), weights(folder, epoch)[name][4])

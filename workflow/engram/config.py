@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from engram import datasets
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.datasets import sizes
 from engram.datasets.known import KINDS
 from engram.datasets.paths import absent, expanded
@@ -271,7 +272,7 @@ def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[
         if ours not in experiments:
             problems.append(f".{published} is {ours!r}, which is no experiment; {_choose(ours, experiments)}")
             continue
-        for estimator in ("published", "corrected"):
+        for estimator in AS_PUBLISHED_AND_CORRECTED.values():
             if estimator not in experiments[ours]["estimators"]:
                 problems.append(f".{published} is {ours!r}, whose estimators lack {estimator!r}; add it there")
     return problems

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 
-from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.levels import BRIGHT, mend, to_levels, words
 from engram.datasets.paths import readable
 from engram.datasets.split_names import PARTS
+from engram.files.artifacts import TEST, TRAIN
 
 CHANNELS = (1, 3)
 MOST_LABELS = 2**15

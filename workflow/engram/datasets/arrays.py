@@ -10,10 +10,11 @@ from engram.datasets import array_values
 from engram.datasets.array_files import ArrayFile
 from engram.datasets.array_names import Roles, roles
 from engram.datasets.image_file import square
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.paths import readable
 from engram.datasets.reading import Reading
 from engram.datasets.sampling import split_by_fraction
+from engram.files.artifacts import TEST, TRAIN
 from engram.randomness import Name
 
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from engram.datasets import mirror
 from engram.datasets.download import fetch
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.image_set import ImageSet, from_source
 from engram.errors import UserError
+from engram.files.artifacts import TEST, TRAIN
 from engram.runtime.jobs import Progress
 
 PARTITION, FOLDER, ARCHIVE = "list_eval_partition.txt", "img_align_celeba", "img_align_celeba.zip"

@@ -9,8 +9,9 @@ import numpy as np
 
 from engram.datasets import mirror
 from engram.datasets.download import fetch
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source
+from engram.datasets.image_set import ImageSet, from_source
 from engram.errors import UserError, first_line
+from engram.files.artifacts import TEST, TRAIN
 
 PYTHON, PYTHON_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 BINARY, BINARY_ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engram.datasets.folder_files import Names, images_below
-from engram.datasets.image_set import TEST, TRAIN
 from engram.datasets.paths import readable
 from engram.datasets.reading import Reading
 from engram.datasets.split_names import PARTS, split_of
+from engram.files.artifacts import TEST, TRAIN
 
 NO_CLASS = {"images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "data"}  # where nothing lies beside
 

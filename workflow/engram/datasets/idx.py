@@ -7,8 +7,9 @@ import numpy as np
 
 from engram.datasets import mirror
 from engram.datasets.download import fetch
-from engram.datasets.image_set import TEST, TRAIN, ImageSet, from_source, pad
+from engram.datasets.image_set import ImageSet, from_source, pad
 from engram.errors import UserError
+from engram.files.artifacts import TEST, TRAIN
 
 # Of the unpacked files: a mirror may have packed them anew. torchvision checks the published .gz files as it downloads.
 MD5 = {

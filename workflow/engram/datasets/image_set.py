@@ -7,8 +7,6 @@ import numpy as np
 
 from engram.datasets.reading import Reading
 
-TRAIN, TEST = 0, 1
-
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from engram.datasets.image_set import TEST, TRAIN, ImageSet
+from engram.datasets.image_set import ImageSet
 from engram.errors import UserError
+from engram.files.artifacts import TEST, TRAIN
 from engram.randomness import Name, generator
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from engram.datasets import duplicates
-from engram.datasets.image_set import TEST, TRAIN, ImageSet
+from engram.datasets.image_set import ImageSet
 from engram.datasets.paths import printable
 from engram.datasets.reading import NAMED, enumerated
+from engram.files.artifacts import TEST, TRAIN
 
 AT_ONCE = 4096  # images, so that memory stays bounded
 CLASSES = 50  # shown; the others are counted

@@ -13,10 +13,8 @@ import xarray as xr
 from engram.datasets import duplicates
 from engram.designs.repeats import FULL, repeat_name
 from engram.errors import UserError
-from engram.files.artifacts import variable
+from engram.files.artifacts import TRAIN, variable
 from engram.randomness import generator
-
-TRAIN = 0  # value of `split`
 
 
 @dataclass(frozen=True)

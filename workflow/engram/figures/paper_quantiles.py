@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.figures.style import RATE_COLOURS, figure, styled
 from engram.files import artifacts
 from engram.files.inputs import likelihoods_by_epoch
-from engram.paper.published import ESTIMATORS
 from engram.scores.intervals import Interval
 from engram.scores.quantities import QUANTITIES, estimate
 from engram.scores.stage import Comparison, read_log_px
@@ -50,7 +50,7 @@ def read(experiments: Mapping[float, Mapping[str, Any]]) -> Quantiles:
     """
     return {
         column.replace("_", " "): {rate: of_estimator(paths, estimator) for rate, paths in experiments.items()}
-        for column, estimator in ESTIMATORS.items()
+        for column, estimator in AS_PUBLISHED_AND_CORRECTED.items()
     }
 
 

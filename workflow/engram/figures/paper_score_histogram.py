@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.figures import johnson_su
 from engram.figures.style import RATE_COLOURS, density, figure, styled
 from engram.files import inputs
 from engram.files.inputs import last
-from engram.paper.published import ESTIMATORS
 
 EDGES = np.linspace(-15, 35, 101)  # nats: the paper's bins, beyond which it draws nothing
 LEVEL = 0.95
@@ -46,5 +46,5 @@ def read(experiments: Mapping[float, Mapping[str, Any]]) -> dict[str, dict[float
     scores = {rate: inputs.scores(paths["scores"]) for rate, paths in experiments.items()}
     return {
         column.replace("_", " "): {rate: by_estimator[estimator] for rate, by_estimator in scores.items()}
-        for column, estimator in ESTIMATORS.items()
+        for column, estimator in AS_PUBLISHED_AND_CORRECTED.items()
     }

@@ -23,6 +23,7 @@ from engram.files import atomic
 from engram.files.untrusted import require_plain_arrays
 
 FORMAT_VERSION = 1
+TRAIN, TEST = 0, 1  # values of the variable `split`
 SEAL = b"engram sha256 "
 SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size
 

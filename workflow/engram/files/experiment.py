@@ -23,6 +23,11 @@ class Experiment:
     folds: Sequence[xr.Dataset] = ()
     full: xr.Dataset | None = None
 
+    @property
+    def trained(self) -> xr.Dataset | None:
+        """The losses of one training, the full model's if there is one: its attributes say what is true of all."""
+        return next((losses for losses in (self.full, *self.folds) if losses is not None), None)
+
     @classmethod
     def read(cls, paths: Mapping[str, Any]) -> "Experiment":
         """From its name and the paths of its dataset and scores (by estimator); analyses (by name), models (of every repeat)

@@ -10,7 +10,6 @@ import xarray as xr
 from engram.errors import UserError, make_again
 from engram.files import artifacts
 
-TEST = 1  # value of the variable `split`
 AT_ONCE = 4096  # images, so that memory stays bounded
 LOSSES = ["loss_train", "loss_held_out"]
 
@@ -69,7 +68,7 @@ def images(dataset: xr.Dataset, sample: np.ndarray) -> np.ndarray:
 
 def test_samples(dataset: xr.Dataset) -> np.ndarray:
     """Indices of the test images. Raises UserError if there are none."""
-    test = np.flatnonzero(dataset["split"].values == TEST)
+    test = np.flatnonzero(dataset["split"].values == artifacts.TEST)
     if not len(test):
         name = dataset.attrs["dataset"]
         raise UserError(f"datasets.{name}: has no test images; comparing samples with fresh images needs some")

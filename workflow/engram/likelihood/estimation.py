@@ -6,9 +6,8 @@ where q is the encoder's approximate posterior (the paper's estimator, which is 
 encoder was not trained on) or a normal fitted to the true posterior (engram.likelihood.laplace). docs/estimators.md has the errors
 of both.
 
-A model is a module with encode(x), decode(z) and log_prob_given_latent(x, z), and information(parameters) for the
-Laplace proposal (engram.models.base); or an exact one with log_prob(x) alone. Its `observation` says how x was drawn;
-without one x is binary.
+What a model must offer for either is in engram.models.protocols; an exact model, with log_prob(x) alone, is asked for its
+own log p. The model's `observation` says how x was drawn; without one x is binary.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from engram.errors import UserError
-from engram.likelihood.importance import Estimate, summarize
+from engram.likelihood.importance import Estimate, join, summarize
 from engram.likelihood.laplace import laplace_proposal
 from engram.likelihood.proposals import Proposal, encoder_proposal
-from engram.models.base import LatentVariableModel
 from engram.models.observations import log_pixel_volume
+from engram.models.protocols import ExactModel, LatentModel, LatentModelWithInformation
 from engram.randomness import image_normals
 from engram.runtime.device import at_once
 
@@ -47,7 +46,8 @@ def estimate(
 
     `newton_steps` and `proposal_scale` belong to the Laplace proposal. `noise` (n, samples, latent_dim) are the
     standard normals behind the samples; without it they come from `seed` and the row's number. An exact model's own log
-    p comes back, with no error. Raises UserError for an unknown proposal or a setting out of range.
+    p comes back, with no error. Raises UserError for an unknown proposal, a setting out of range, or a model that is neither
+    a latent-variable model nor exact.
     """
     _require(proposal, samples, newton_steps, proposal_scale)
 
@@ -71,37 +71,35 @@ def estimate_to_precision(
     proposal_scale: float = 1.1,
     seed: int = 0,
     images: Tensor | None = None,
-) -> tuple[Estimate, Tensor]:
+) -> Estimate:
     """As `estimate`, with the samples doubled of every image whose standard error exceeds the target (nats).
 
-    `images` (n,) are the numbers that name each image's noise, its rows in x if not given. Also returns how many samples
-    each image got, (n,) int64: never more than `max_samples`. All begin with `samples`; from fewer than 16 the standard
-    error is too often small by chance, and stops too early.
+    `images` (n,) are the numbers that name each image's noise, its rows in x if not given. No image gets more than
+    `max_samples`. All begin with `samples`; from fewer than 16 the standard error is too often small by chance, and stops
+    too early.
     """
     _require(proposal, samples, newton_steps, proposal_scale)
-    spent = torch.full((len(x),), samples)
     images = torch.arange(len(x)) if images is None else images
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
         proposals = propose(model, chunk, proposal, newton_steps, proposal_scale)
         weights = log_weights(model, chunk, proposals, _normals(images[rows], samples, proposals, seed, 0))
-        found, active = summarize(weights, proposals.fell_back), torch.arange(len(rows))
+        estimates, active = summarize(weights, proposals.fell_back), torch.arange(len(rows))
         while 2 * weights.shape[1] <= max_samples:
-            wanting = found.standard_error[active] > target_standard_error
+            wanting = estimates.standard_error[active] > target_standard_error
             active, weights = active[wanting.cpu()], weights[wanting]
             if not len(active):
                 break
             some = proposals[active]
             normals = _normals(images[rows[active]], weights.shape[1], some, seed, weights.shape[1])
             weights = torch.cat([weights, log_weights(model, chunk[active], some, normals)], 1)
-            _put(found, active, summarize(weights, some.fell_back))
-            spent[rows[active]] = weights.shape[1]
-        return found
+            _put(estimates, active, summarize(weights, some.fell_back))
+        return estimates
 
-    return _by_chunks(model, x, of_chunk), spent.to(x.device)
+    return _by_chunks(model, x, of_chunk)
 
 
-def propose(model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float) -> Proposal:
+def propose(model: LatentModel, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float) -> Proposal:
     """The proposal named "encoder" or "laplace" for images x (n, *image_shape).
 
     A model without Fisher information cannot have the Laplace proposal: all images keep the encoder's, marked as fallen
@@ -109,13 +107,13 @@ def propose(model: nn.Module, x: Tensor, proposal: str, newton_steps: int, propo
     """
     if proposal == "encoder":
         return encoder_proposal(model, x)
-    if _has_information(model):
+    if isinstance(model, LatentModelWithInformation):
         return laplace_proposal(model, x, newton_steps, proposal_scale)
     encoder = encoder_proposal(model, x)
     return replace(encoder, fell_back=torch.ones_like(encoder.fell_back))
 
 
-def log_weights(model: nn.Module, x: Tensor, proposal: Proposal, noise: Tensor) -> Tensor:
+def log_weights(model: LatentModel, x: Tensor, proposal: Proposal, noise: Tensor) -> Tensor:
     """log p(x, z) - log q(z) in nats, (n, samples), at the z of standard normal noise (n, samples, latent_dim).
 
     Minus infinity where the model gives no density, or none that is a number.
@@ -131,28 +129,30 @@ def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor],
     """Join of_chunk(images, their rows) over chunks small enough for the proposal, and go to pixel space."""
     volume = log_pixel_volume(x, getattr(model, "observation", "binary"))
     with _evaluating(model):
-        if not hasattr(model, "encode"):
-            found = _exact(model.log_prob(x))
-        else:
+        if isinstance(model, LatentModel):
             latent_dim = model.encode(x[:1])[0].shape[-1]
             images = max(1, at_once(JACOBIAN_CHUNK, x.device) // (latent_dim * x[0].numel()))
             chunks = torch.arange(len(x)).split(images)
-            found = _join([of_chunk(x[rows], rows) for rows in chunks])
-    return replace(found, log_px=found.log_px + volume, elbo=found.elbo + volume)
+            of_x = join(of_chunk(x[rows], rows) for rows in chunks)
+        elif isinstance(model, ExactModel):
+            of_x = _exact(model.log_prob(x))
+        else:
+            raise UserError(
+                f"{type(model).__name__} has neither encode, decode and log_prob_given_latent, nor log_prob: "
+                "there is no log p(x) to estimate"
+            )
+    return replace(of_x, log_px=of_x.log_px + volume, elbo=of_x.elbo + volume)
 
 
 def _exact(log_px: Tensor) -> Estimate:
     """A model's own log p, as one sample of constant weight would give it."""
     zero = torch.zeros_like(log_px)
-    return Estimate(log_px, log_px, zero, zero + 1, zero, zero.bool())
+    return Estimate(log_px, log_px, zero, zero + 1, zero, zero.bool(), torch.ones_like(zero, dtype=torch.int64))
 
 
-def _join(parts: list[Estimate]) -> Estimate:
-    return Estimate(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
-
-
-def _put(found: Estimate, rows: Tensor, update: Estimate) -> None:
-    for name, values in vars(found).items():
+def _put(estimates: Estimate, rows: Tensor, update: Estimate) -> None:
+    """Replace the estimates of some rows."""
+    for name, values in vars(estimates).items():
         values[rows] = getattr(update, name)
 
 
@@ -172,14 +172,9 @@ def _normals(images: Tensor, samples: int, proposal: Proposal, seed: int, batch:
     return image_normals(images.numpy(), shape, seed, "importance", batch).to(proposal.mean)
 
 
-def _has_information(model: nn.Module) -> bool:
-    information = getattr(model, "information", None)
-    return information is not None and getattr(information, "__func__", None) is not LatentVariableModel.information
-
-
 def _require(proposal: str, samples: int, newton_steps: int, proposal_scale: float) -> None:
     if proposal not in ("encoder", "laplace"):
         raise UserError(f"proposal {proposal!r} is unknown; choose encoder or laplace")
     if samples < 1 or newton_steps < 1 or not proposal_scale > 0:
-        found = f"samples {samples}, newton_steps {newton_steps}, proposal_scale {proposal_scale}"
-        raise UserError(f"{found}: samples and newton_steps must be at least 1, proposal_scale above 0")
+        given = f"samples {samples}, newton_steps {newton_steps}, proposal_scale {proposal_scale}"
+        raise UserError(f"{given}: samples and newton_steps must be at least 1, proposal_scale above 0")

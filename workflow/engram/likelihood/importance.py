@@ -1,6 +1,7 @@
 """What importance weights say: an estimate of log p(x), its error, and whether either can be believed."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was found for n images; every field is (n,), on the device of x.
+    """log p of n images, and how far it can be trusted; every field is (n,), on the device of x.
 
     log_px, elbo: nats, in pixel space; elbo is the mean of the log weights under the proposal in use.
     standard_error: of log_px, in nats, by the delta method; infinite for a single sample, which cannot tell.
     effective_samples: (sum w)^2 / sum w^2.
     pareto_k: shape of the weights' tail, NaN if undefined; above 0.7 rely on neither log_px nor its standard error.
     fell_back: whether the image got a simpler proposal than asked for.
+    samples: how many importance samples the image got.
     """
 
     log_px: Tensor
@@ -24,6 +26,12 @@ class Estimate:
     effective_samples: Tensor
     pareto_k: Tensor
     fell_back: Tensor
+    samples: Tensor
+
+
+def join(parts: Iterable[Estimate], together: Callable[[tuple[Tensor, ...]], Tensor] = torch.cat) -> Estimate:
+    """One estimate of many, field by field: by torch.cat, or as `together` says."""
+    return Estimate(*(together(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def summarize(log_weights: Tensor, fell_back: Tensor) -> Estimate:
@@ -39,7 +47,8 @@ def summarize(log_weights: Tensor, fell_back: Tensor) -> Estimate:
     else:
         error = torch.full_like(effective, torch.inf)
     values = log_sum - math.log(samples), weights.mean(1), error, effective, pareto_k(weights)
-    return Estimate(*(value.to(log_weights.dtype) for value in values), fell_back)
+    spent = torch.full_like(effective, samples, dtype=torch.int64)
+    return Estimate(*(value.to(log_weights.dtype) for value in values), fell_back, spent)
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:

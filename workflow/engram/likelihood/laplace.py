@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engram.likelihood.proposals import Proposal, encoder_proposal
+from engram.models.protocols import LatentModel, LatentModelWithInformation
 
 STEP_LENGTHS = (1.0, 0.5, 0.25, 0.125)  # tried at once
 LEAST_PAIRS, PAIR_STEP = 16, 0.2  # a gradient over one pair is noisy, so the mean goes a fifth of the way
@@ -24,7 +25,9 @@ LEAST_CHANGE, MOST_CHANGE = 0.5, 2.0  # of the curvature along one direction in 
 TAIL_POWER = 10  # the tail of the proposal is s^10 times as wide, 2.6 at s = 1.1
 
 
-def laplace_proposal(model, x: Tensor, newton_steps: int, proposal_scale: float) -> Proposal:
+def laplace_proposal(
+    model: LatentModelWithInformation, x: Tensor, newton_steps: int, proposal_scale: float
+) -> Proposal:
     """The proposal for images x (n, *image_shape) after `newton_steps` >= 1; the encoder's where it cannot be had."""
     encoder = encoder_proposal(model, x)
     mode, scale = find_mode(model, x, encoder.mean, encoder.scale, newton_steps)
@@ -38,7 +41,7 @@ def laplace_proposal(model, x: Tensor, newton_steps: int, proposal_scale: float)
     )
 
 
-def find_mode(model, x: Tensor, z: Tensor, scale: Tensor, newton_steps: int) -> tuple[Tensor, Tensor]:
+def find_mode(model: LatentModel, x: Tensor, z: Tensor, scale: Tensor, newton_steps: int) -> tuple[Tensor, Tensor]:
     """The mode of p(z | x), (n, latent_dim), from z, and a scale with scale scale' = H^-1, not finite where H is not.
 
     H costs as much as decoding latent_dim samples, so it is computed for the last step alone; until then `scale`
@@ -56,7 +59,7 @@ def find_mode(model, x: Tensor, z: Tensor, scale: Tensor, newton_steps: int) -> 
     return z, scale
 
 
-def fit_normal(model, x: Tensor, mode: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def fit_normal(model: LatentModel, x: Tensor, mode: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale of the normal nearest to p(z | x) in KL(q || p), starting from Laplace's.
 
     Each step takes the gradients of log p(x, z) at a pair mean +- scale @ signs: their mean moves the mean, their
@@ -115,14 +118,14 @@ def _bfgs(scale: Tensor, signs: Tensor, change: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(torch.linalg.cholesky_ex(updated).L.mT, scale, upper=True, left=False)
 
 
-def log_joint(model, x: Tensor, z: Tensor) -> Tensor:
+def log_joint(model: LatentModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x, z) in nats without the prior's constant, (..., n); minus infinity where it is not a number."""
     value = model.log_prob_given_latent(x, z) - 0.5 * (z**2).sum(-1)
     return value.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 @torch.no_grad()
-def curvature(model, z: Tensor) -> Tensor:
+def curvature(model: LatentModelWithInformation, z: Tensor) -> Tensor:
     """H = I + J' W J, (n, latent_dim, latent_dim): positive definite, whatever the decoder, as long as it is finite."""
     parameters, jacobian = _parameters_and_jacobian(model.decode, z)
     jacobian, information = jacobian.flatten(2).transpose(0, 1), model.information(parameters).flatten(1)
@@ -145,7 +148,7 @@ def _up(gradient: Tensor, scale: Tensor) -> Tensor:
     return torch.where(direction.isfinite().all(-1, keepdim=True), direction, 0)
 
 
-def _value_and_gradient(model, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(model: LatentModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z) as `log_joint` has it, (..., n), and its derivative by z, in the shape of z."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()

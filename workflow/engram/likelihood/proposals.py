@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engram.models.protocols import LatentModel
+
 EVERY = 8  # of so many samples the last is drawn from the tail
 
 
@@ -45,7 +47,7 @@ class Proposal:
         return z, log_determinant - 0.5 * (z**2).sum(-1) - torch.logaddexp(within, beyond).T
 
 
-def encoder_proposal(model, x: Tensor) -> Proposal:
+def encoder_proposal(model: LatentModel, x: Tensor) -> Proposal:
     """The encoder's approximate posterior q(z | x), as the paper used it; the prior where that is not finite."""
     mean, log_variance = model.encode(x)
     deviation = torch.exp(0.5 * log_variance)

@@ -1,134 +1,99 @@
-"""The likelihood stage: log p of every image under every model of one repeat, in bounded memory.
+"""The likelihood stage: models, images and an estimator's settings to likelihood/{estimator}/{repeat}/epoch-{epoch}.h5."""
 
-With `observation: fixed` all models of the project judge the same draws of x with the same importance noise (common random
-numbers); with `resampled`, the published recipe, each model and epoch judges a draw of its own. A GPU draws the latter itself:
-from the CPU they would take longer than the estimates.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+import xarray as xr
 from torch import Tensor
 
-from engram.likelihood.estimation import estimate, estimate_to_precision
+from engram.designs.membership import FULL
+from engram.files import artifacts, provenance
+from engram.files.artifacts import variable
+from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.likelihood.importance import Estimate
-from engram.models import observations
-from engram.randomness import image_normals, image_uniforms, seed_sequence, torch_generator
-from engram.runtime.device import at_once
-from engram.runtime.jobs import Progress
+from engram.runtime.device import claimed_device, describe
+from engram.runtime.jobs import log
+from engram.runtime.machine import peak_memory
+from engram.training import trained
 
-CHUNK = 256  # images drawn at a time on a CPU
+MEANING = {
+    "log_px": ("nats", "importance-sampled log p(x), pixel space"),
+    "elbo": ("nats", "mean log importance weight: the evidence lower bound of the proposal, pixel space"),
+    "standard_error": ("nats", "standard error of log_px from the spread of the importance weights"),
+    "effective_samples": ("1", "effective number of importance samples, (sum w)^2 / sum w^2"),
+    "pareto_k": ("1", "Pareto shape of the largest importance weights; above 0.7 log_px is not to be trusted"),
+    "samples": ("1", "importance samples the image got"),
+    "fell_back": ("1", "the Laplace proposal failed and the encoder's was used"),
+}
 
-
-@dataclass
-class Likelihoods:
-    """Estimates for (models, draws, images), in nats."""
-
-    log_px: np.ndarray
-    elbo: np.ndarray
-    standard_error: np.ndarray
-    effective_samples: np.ndarray
-    pareto_k: np.ndarray
-    fell_back: np.ndarray = field(repr=False)
-    samples: np.ndarray = field(repr=False)
-
-    @classmethod
-    def empty(cls, *shape: int) -> "Likelihoods":
-        return cls(
-            *(np.full(shape, np.nan) for _ in range(5)), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
-        )
+# A single sample has no standard error, and few samples no Pareto shape.
+UNDEFINED = {"standard_error", "pareto_k"}
 
 
-def evaluate(
-    models: Sequence[torch.nn.Module],
-    names: Sequence[tuple],
-    images: np.ndarray,
-    image_shape: tuple[int, int, int],
-    estimator: dict,
-    stream: tuple,
-    device: torch.device,
-    title: str = "likelihood",
-) -> Likelihoods:
-    """Estimate log p of uint8 `images` (n, pixels) under `models`.
+def run(
+    output: str | Path,
+    models: str | Path,
+    dataset: str | Path,
+    *,
+    experiment: str,
+    estimator: str,
+    repeat: str,
+    epoch: int,
+    settings: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> None:
+    """Write log p of every image of `dataset` under the `models` of one repeat as they were after `epoch`.
 
-    `estimator` holds the config's proposal, samples, observation, draws, newton_steps and proposal_scale. `stream` is
-    (root seed, data set) and `names` one name per model, for the random streams.
+    `settings` are those of the estimator in config.yaml that log p depends on (engram.likelihood.evaluation).
     """
-    draws = estimator.get("draws", 1)
-    result = Likelihoods.empty(len(models), draws, len(images))
-    with Progress(len(models) * draws * len(images), title, " images") as progress:
-        chunk = at_once(CHUNK, device)
-        for start in range(0, len(images), chunk):
-            rows = np.arange(start, min(start + chunk, len(images)))
-            for draw in range(draws):
-                _evaluate_chunk(models, names, images[rows], rows, draw, image_shape, estimator, stream, device, result)
-                progress.update(len(models) * len(rows))
-    return result
+    data = artifacts.read(dataset, "dataset")
+    networks = trained.load_models(models, epoch)
+    stored = artifacts.read(models, "models", ["fold"])
+    names = [(experiment, repeat, int(fold), epoch) for fold in stored.fold.values]
+    image_shape = tuple(int(size) for size in data.attrs["image_shape"])
+    with claimed_device(threads) as device:
+        started = time.monotonic()
+        evaluation = Evaluation(settings, image_shape, (seed, str(data.attrs["dataset"])), device)
+        title = f"{experiment} {estimator} {repeat} epoch {epoch}"
+        estimates = evaluate(evaluation, networks, names, data.images.values, title)
+        wall_seconds = time.monotonic() - started
+    fell_back = int(estimates.fell_back.sum())
+    if fell_back:
+        log.warning("%d of %d estimates fell back to the encoder's proposal", fell_back, estimates.fell_back.numel())
+    attributes = provenance.attributes(
+        experiment,
+        seed,
+        {"estimator": dict(settings), "epoch": epoch, "training": stored.attrs["values"]},
+        estimator=estimator,
+        dataset_sha256=data.attrs["dataset_sha256"],
+        device=describe(device),
+        wall_seconds=wall_seconds,
+        peak_memory_bytes=peak_memory(),
+        fell_back_to_encoder=fell_back,
+    )
+    artifacts.write(output, "likelihood", variables(estimates, repeat, stored.fold.values, data), attributes)
 
 
-def _evaluate_chunk(models, names, images, rows, draw, image_shape, estimator, stream, device, result) -> None:
-    fixed = estimator["observation"] == "fixed"
-    grey = torch.from_numpy(images).to(device)
-    x = noise = None
-    for index, (model, name) in enumerate(zip(models, names, strict=True)):
-        if x is None or not fixed:
-            named = (*stream, draw) if fixed else (*stream, draw, *name)
-            x = _observe(model, grey, Noise(named, "observation", rows, device, shared=fixed), image_shape)
-            noise = Noise(named, "importance", rows, device, shared=fixed)
-        found, samples = _estimate(model.to(device), x, noise, estimator)
-        for quantity, values in vars(found).items():
-            getattr(result, quantity)[index, draw, rows] = values.cpu().numpy()
-        result.samples[index, draw, rows] = samples.cpu().numpy()
-
-
-class Noise:
-    """The named random numbers behind some images' estimates, on the device; normals are drawn when first used, then kept.
-
-    What models share comes from the CPU, a stream for each image: it must be the same for jobs on any device.
-    """
-
-    def __init__(self, stream: tuple, purpose: str, rows: np.ndarray, device: torch.device, shared: bool):
-        root, *names = stream
-        self.stream, self.rows, self.device = (root, "likelihood", purpose, *names), rows, device
-        self.of_each_image = shared or device.type == "cpu"
-        self.drawn: dict[tuple, Tensor] = {}
-
-    def normals(self, samples: int, latent_dim: int) -> Tensor:
-        """Standard normals, (images, samples, latent_dim)."""
-        shape = (samples, latent_dim)
-        if shape not in self.drawn:
-            self.drawn[shape] = self._draw(shape, image_normals, torch.randn)
-        return self.drawn[shape]
-
-    def uniforms(self, pixels: int) -> Tensor:
-        """Uniform draws on [0, 1), (images, pixels)."""
-        return self._draw((pixels,), image_uniforms, torch.rand)
-
-    def _draw(self, shape: tuple[int, ...], of_images: Callable, of_chunk: Callable) -> Tensor:
-        if self.of_each_image:
-            return of_images(self.rows, shape, *self.stream).to(self.device)
-        stream = torch_generator(self.device, *self.stream, int(self.rows[0]))
-        return of_chunk(len(self.rows), *shape, generator=stream, device=self.device)
-
-    def seed(self) -> int:
-        """A number that stands for the stream's name."""
-        return int(seed_sequence(*self.stream).generate_state(1, np.uint64)[0])
-
-
-def _estimate(model: torch.nn.Module, x: Tensor, noise: Noise, estimator: dict) -> tuple[Estimate, Tensor]:
-    """The estimator's estimate, and the number of samples each image got."""
-    settings = {
-        key: estimator[key] for key in ("proposal", "samples", "newton_steps", "proposal_scale") if key in estimator
+def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset) -> dict[str, tuple]:
+    """The artifact's variables: the estimates, and which models and images they are of."""
+    number = -1 if repeat == FULL else int(repeat.removeprefix("repeat-"))
+    return {
+        name: variable(("model", "draw", "sample"), _in_float32(getattr(estimates, name)), *meaning, name in UNDEFINED)
+        for name, meaning in MEANING.items()
+    } | {
+        "repeat": variable(
+            ("model",), [number] * len(folds), "1", "repeat the model belongs to; -1 for the full model"
+        ),
+        "fold": variable(("model",), folds, "1", "fold held out from the model; -1 for the full model"),
+        "split": variable(("sample",), data.split.values, "1", "0 training image, 1 test image"),
+        "label": variable(("sample",), data.label.values, "1", "class of the image, -1 if none"),
     }
-    if "target_standard_error" in estimator:
-        precision = {key: estimator[key] for key in ("target_standard_error", "max_samples")}
-        images = torch.from_numpy(noise.rows)
-        return estimate_to_precision(model, x, **precision, **settings, seed=noise.seed(), images=images)
-    normals = noise.normals(estimator["samples"], getattr(model, "latent_dim", 0))
-    return estimate(model, x, noise=normals, **settings), torch.full((len(x),), estimator["samples"])
 
 
-def _observe(model, grey: Tensor, noise: Noise, image_shape: tuple) -> Tensor:
-    return observations.draw(grey, noise.uniforms(grey.shape[1]), model.observation).reshape(-1, *image_shape)
+def _in_float32(values: Tensor) -> np.ndarray:
+    """Floating-point numbers in float32, whatever the model's precision; counts and flags as they are."""
+    return (values.float() if values.is_floating_point() else values).numpy()

@@ -9,12 +9,19 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from engram.errors import UserError
+
 
 class LatentVariableModel(nn.Module, ABC):
     """A variational autoencoder: z ~ N(0, I), x ~ p(x | decode(z)), with an encoder q(z | x) = N(mean, diag exp(log_variance)).
 
     Subclasses set `observation` ("binary", "logit" or "pixels": how x is drawn from an image, see engram.models.observations), and
-    implement the abstract methods. `information` is needed only for the Laplace proposal.
+    implement the abstract methods. Two more they may offer (the models in this folder show how):
+
+        information(parameters) -> Tensor         diagonal of the Fisher information of p(x | z) about its parameters, in the
+                                                  shape of `parameters`: needed for the Laplace proposal
+        observe(parameters, generator) -> Tensor  one draw of x from p(x | z), (n, *image_shape) from (n, *anything): needed for
+                                                  sample(observation=True), which no stage asks for
     """
 
     observation: str
@@ -36,19 +43,9 @@ class LatentVariableModel(nn.Module, ABC):
     def log_prob_given_latent(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) in nats, summed over pixels: (..., n) from x (n, *image_shape) and z (..., n, latent_dim)."""
 
-    def information(self, parameters: Tensor) -> Tensor:
-        """Diagonal of the Fisher information of p(x | z) about its parameters, in the shape of `parameters`."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no information(parameters): it cannot have the Laplace proposal"
-        )
-
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
         """Mean image in [0, 1]: (n, *image_shape) from parameters (n, *anything)."""
-
-    @abstractmethod
-    def observe(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of x from p(x | z): (n, *image_shape) from parameters (n, *anything)."""
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """One-sample evidence lower bound in nats, (n,): the training objective. `noise` is standard normal, (n, latent_dim)."""
@@ -59,7 +56,15 @@ class LatentVariableModel(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """Samples of the model, (n, *image_shape): mean images in [0, 1], or draws of x with `observation=True`."""
+        """Samples of the model, (n, *image_shape): mean images in [0, 1], or draws of x with `observation=True`.
+
+        Raises UserError for draws of x from a model without `observe`.
+        """
+        if observation and not hasattr(self, "observe"):
+            raise UserError(
+                f"{type(self).__name__} has no observe(parameters, generator): it can show mean images, but draw no x; "
+                "define the method or leave out observation=True"
+            )
         device = next(self.parameters()).device
         z = torch.randn(n, self.latent_dim, device=device, generator=generator)
         parameters = self.decode(z)

@@ -28,10 +28,10 @@ def _import(name: str) -> type[torch.nn.Module]:
     if not attribute:
         raise UserError(f"model {name!r} is unknown; choose {', '.join(known_models())} or write module:Class")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        model_class = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f"model {name!r} could not be imported: {error}") from error
     # The name may come from a file with models: whoever wrote it must not choose what is called here.
-    if not (inspect.isclass(found) and issubclass(found, LatentVariableModel)):
+    if not (inspect.isclass(model_class) and issubclass(model_class, LatentVariableModel)):
         raise UserError(f"model {name!r} is no subclass of engram.models.LatentVariableModel")
-    return found
+    return model_class

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import torch
 
 from engram.files.inputs import AT_ONCE
+from engram.models.protocols import SamplingModel
 from engram.randomness import torch_generator
 
 
-def sample(model: torch.nn.Module, n: int, seed: int, *names: str | int) -> Iterator[torch.Tensor]:
+def sample(model: SamplingModel, n: int, seed: int, *names: str | int) -> Iterator[torch.Tensor]:
     """`n` mean images of a model from one named stream, in parts (at most 4096, channels, height, width) in [0, 1]."""
     generator = torch_generator("cpu", seed, "sample", *names)
     for start in range(0, n, AT_ONCE):

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from engram.conventions import FDR
 from engram.files.experiment import Experiment
 from engram.files.inputs import in_parts, last
 from engram.randomness import generator
 from engram.scores import intervals
 from engram.scores.intervals import Interval
 from engram.scores.quantities import HIGH_QUANTILE, highly_memorized
-from engram.scores.summary import FDR, number_memorized
+from engram.scores.summary import number_memorized
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told here"
 WEAK = 0.2  # a rank correlation that explains 4 % of the variance of ranks

@@ -7,8 +7,6 @@ figure may have cost the number; for losses, of which there is one training each
 from dataclasses import dataclass
 from typing import Any
 
-# Columns of a comparison with the paper, and the estimators behind them: the paper's recipe, and ours.
-ESTIMATORS = {"as_published": "published", "corrected": "corrected"}
 TWO_RATES = "mnist_lr1e-3", "mnist_lr1e-4"  # experiments that differ in learning rate only
 IMAGES = {"mnist": 60_000, "cifar10": 50_000, "celeba": 162_770}  # scored images by data set
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.files import artifacts
 from engram.files.experiment import Experiment
 from engram.files.inputs import likelihoods_by_epoch
 from engram.paper import claims, published
-from engram.paper.published import ESTIMATORS, TWO_RATES
+from engram.paper.published import TWO_RATES
 from engram.scores.bits import bits_per_dimension, dimensions
 from engram.scores.intervals import Interval
 from engram.scores.quantities import QUANTITIES, estimate
@@ -28,7 +29,7 @@ LOG_P = ["mean log p, images in training (U)", "mean log p, images held out (V)"
 LOSS = "loss of the full model, {} images"
 
 COLUMNS = ["experiment", "ours", "quantity", "epoch", "published"]
-COLUMNS += [f"{column}{end}" for column in ESTIMATORS for end in ("", "_low", "_high")]
+COLUMNS += [f"{column}{end}" for column in AS_PUBLISHED_AND_CORRECTED for end in ("", "_low", "_high")]
 COLUMNS += ["unit", "verdict", "verdict_corrected", "rule", "source"]
 
 Row = dict[str, Any]
@@ -119,12 +120,14 @@ def _numbers(name: str, described: Mapping[str, Any], experiment: Experiment) ->
     found = _from_scores(described, wanted) | _losses(described, experiment)
     for value in values:
         here, one_run = found[value.quantity], value.quantity not in QUANTITIES
-        verdicts = [verdict(value.value, here[column], value.tolerance, one_run) for column in ESTIMATORS]
+        verdicts = [
+            verdict(value.value, here[column], value.tolerance, one_run) for column in AS_PUBLISHED_AND_CORRECTED
+        ]
         yield _number(value.quantity, here, value.unit, value.value, verdicts) | {
             "rule": rule(value.tolerance, one_run),
             "source": value.source,
         }
-    size = dimensions(described["settings"]["model"], experiment.dataset)
+    size = dimensions(experiment.trained)
     for quantity in LOG_P:
         yield _number(quantity, found[quantity], "nats")
         if size:
@@ -155,7 +158,7 @@ def _from_scores(described: Mapping[str, Any], wanted: Iterable[str]) -> dict[st
     quantities = {quantity: QUANTITIES[quantity] for quantity in wanted}
     epoch = described["settings"]["scored_epochs"][-1]
     by_column = {}
-    for column, estimator in ESTIMATORS.items():
+    for column, estimator in AS_PUBLISHED_AND_CORRECTED.items():
         files = likelihoods_by_epoch(described["likelihoods"], estimator)
         log_px = read_log_px(files.get(epoch, []), comparison)
         statistic = described["estimators"][estimator]["statistic"]
@@ -177,7 +180,8 @@ def _losses(described: Mapping[str, Any], experiment: Experiment) -> dict[str, F
     losses = {"training": (train.mean(), train[-1]), "test": (test[-1], test[-1])}
     return {
         LOSS.format(kind): {
-            column: Interval(float(loss), math.nan, math.nan) for column, loss in zip(ESTIMATORS, pair, strict=True)
+            column: Interval(float(loss), math.nan, math.nan)
+            for column, loss in zip(AS_PUBLISHED_AND_CORRECTED, pair, strict=True)
         }
         for kind, pair in losses.items()
     }
@@ -189,7 +193,7 @@ def _claims(findings: Iterable[claims.Finding]) -> Iterator[Row]:
     for finding in findings:
         by_claim.setdefault(finding.claim, {})[finding.estimator] = finding.verdict
     for claim, found in by_claim.items():
-        row = {column: found.get(estimator, found.get("")) for column, estimator in ESTIMATORS.items()}
+        row = {column: found.get(estimator, found.get("")) for column, estimator in AS_PUBLISHED_AND_CORRECTED.items()}
         yield row | {
             "quantity": f"{claim}: {claims.CLAIMS[claim].statement}",
             "published": claims.HOLDS,

@@ -17,6 +17,7 @@ import engram
 from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE
 from engram.figures.style import class_name
 from engram.files import artifacts, atomic
+from engram.files.artifacts import TRAIN
 from engram.files.experiment import Experiment
 from engram.files.inputs import last
 from engram.paper import claims
@@ -58,7 +59,7 @@ def _section(
     compared = [pair["findings"] for pair in pairs if experiment.name in (pair["higher"], pair["lower"])]
     findings = claims.test(experiment, *compared[:1])
     estimators = experiment.scores.items()
-    size = dimensions(described["settings"]["model"], experiment.dataset)
+    size = dimensions(experiment.trained)
     return {
         "name": experiment.name,
         "headline": [(name, _headline(scores, experiment.dataset.attrs)) for name, scores in estimators],
@@ -107,7 +108,7 @@ def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
     data = experiment.dataset
     shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
-    train = int((data["split"].values == 0).sum())
+    train = int((data["split"].values == TRAIN).sum())
     yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
     yield "source", data.attrs["source"]
     models = sum(fold.sizes["model"] for fold in experiment.folds)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from engram.paper.published import ESTIMATORS
+from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.paper.reproduction import NOT_COMPARABLE, NOT_PRINTED
 
 
@@ -31,8 +31,8 @@ def _entry(name: str, ours: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _number(row: dict[str, Any]) -> dict[str, Any]:
     """A number's row: printed value, and per column value and interval, as text; empty where undefined or not printed."""
-    cells = {column: _text(row[column]) for column in ("published", *ESTIMATORS)}
-    for column in ESTIMATORS:
+    cells = {column: _text(row[column]) for column in ("published", *AS_PUBLISHED_AND_CORRECTED)}
+    for column in AS_PUBLISHED_AND_CORRECTED:
         ends = [_text(row[f"{column}{end}"]) for end in ("_low", "_high")]
         cells[f"{column}_interval"] = f"[{', '.join(ends)}]" if all(ends) else ""
     unit = "" if row["unit"] in ("nats", "1", "images") else f", {row['unit']}"

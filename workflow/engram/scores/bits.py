@@ -1,13 +1,12 @@
 """log p for readers: in nats, and, where a pixel is more than a bit, in bits per dimension too, as is usual for colour images."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import os
 
 import xarray as xr
 
+from engram.errors import UserError, make_again
 from engram.files.inputs import last
-from engram.models.building import build
 
 
 def bits_per_dimension(log_px: float, dimensions: int) -> float:
@@ -15,11 +14,18 @@ def bits_per_dimension(log_px: float, dimensions: int) -> float:
     return -log_px / (dimensions * math.log(2))
 
 
-def dimensions(model: Mapping[str, Any], dataset: xr.Dataset) -> int | None:
-    """D, the number of values of an image; None where the model sees binary pixels. `model` is its entry in config.yaml."""
-    shape = tuple(int(size) for size in dataset.attrs["image_shape"])
-    binary = build(image_shape=shape, **model).observation == "binary"
-    return None if binary else math.prod(shape)
+def dimensions(models: xr.Dataset | None) -> int | None:
+    """D, the number of values of an image, by the attributes of models/{repeat}.h5; None where the models see binary pixels.
+
+    None, too, where there are no models. Raises UserError if the file does not say what they see.
+    """
+    if models is None:
+        return None
+    if "observation" not in models.attrs:
+        path = os.path.relpath(models.encoding["source"])
+        raise UserError(f"{path}: does not say how x is drawn from an image (observation); {make_again(path)}")
+    binary = models.attrs["observation"] == "binary"
+    return None if binary else math.prod(int(size) for size in models.attrs["image_shape"])
 
 
 def densities(scores: xr.Dataset, size: int | None) -> dict[str, str]:

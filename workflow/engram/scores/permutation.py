@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engram.conventions import FDR
 from engram.randomness import generator
 from engram.scores.statistics import blocks, memorization_scores
 
-FDR = 0.05
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 BATCH, WIDTH = 2**13, 2**8  # relabellings and images at once: 8 MB of float32 sums, which stay in cache
 

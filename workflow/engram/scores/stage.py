@@ -3,22 +3,28 @@
 One epoch's log p is in memory for each thread, as float32: 65 MB for 100 models and 162,770 images.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy.stats import false_discovery_control
 
+from engram.conventions import FDR
 from engram.designs.membership import scored
 from engram.designs.repeats import repeat_name
 from engram.errors import UserError
-from engram.files import artifacts
+from engram.files import artifacts, atomic, provenance
 from engram.files.artifacts import variable
 from engram.files.inputs import likelihoods_by_epoch
-from engram.scores.permutation import FDR, QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
+from engram.runtime.jobs import log
+from engram.runtime.machine import peak_memory
+from engram.scores.permutation import QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
 from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
 from engram.scores.uncertainty import (
     jackknife_standard_error,
@@ -61,6 +67,42 @@ class Comparison:
         is_scored = scored(is_in)
         images, unseen = np.flatnonzero(is_scored), np.flatnonzero(~is_scored & ~membership.in_training.values.any(0))
         return cls(images, unseen, membership.label.values[images], is_in[:, images], repeat, fold)
+
+
+def run(
+    h5: str | Path,
+    csv: str | Path,
+    likelihoods: Sequence[str],
+    membership: str | Path,
+    *,
+    experiment: str,
+    estimator: str,
+    seed: int,
+    threads: int,
+    **settings: Any,
+) -> None:
+    """Write an estimator's scores as `h5`, and those of the last scored epoch as `csv`.
+
+    likelihoods: the files of every repeat at every scored epoch, in any order. `settings` are the statistic,
+    scored_epochs and permutations of `compute`.
+    """
+    started = time.monotonic()
+    stored = artifacts.read(membership, "membership")
+    variables, about_scores, warning = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
+    if warning:
+        log.warning("%s, %s: %s", experiment, estimator, warning)
+    attributes = provenance.attributes(
+        experiment,
+        seed,
+        settings,
+        estimator=estimator,
+        dataset_sha256=stored.attrs["dataset_sha256"],
+        wall_seconds=time.monotonic() - started,
+        peak_memory_bytes=peak_memory(),
+        **about_scores,
+    )
+    artifacts.write(h5, "scores", variables, attributes)
+    atomic.write(csv, table(variables).to_csv(index=False).encode())
 
 
 def compute(

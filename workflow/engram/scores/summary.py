@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from engram.conventions import FDR
 from engram.files.inputs import last, null_quantile
-
-FDR = 0.05
 
 
 def number_memorized(scores: xr.Dataset) -> int:

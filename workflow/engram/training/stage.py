@@ -9,15 +9,15 @@ import torch
 import xarray as xr
 
 from engram.designs import membership
+from engram.designs.repeats import FULL
 from engram.files import artifacts, provenance
+from engram.files.artifacts import TRAIN
 from engram.runtime.device import claimed_device, describe
 from engram.runtime.machine import peak_memory
 from engram.runtime.stopping import stop_in_time
 from engram.training import trained
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Plan, Training
-
-TRAIN = 0  # value of `split`
 
 
 def train(
@@ -69,7 +69,7 @@ def _plan(
 ) -> Plan:
     """What is trained; images held out are the repeat's, of the full model the test images."""
     is_train = data.split.values == TRAIN
-    not_seen = ~in_training & (is_train if repeat != membership.FULL else ~is_train)
+    not_seen = ~in_training & (is_train if repeat != FULL else ~is_train)
     return Plan(
         experiment=experiment,
         repeat=repeat,

@@ -41,7 +41,7 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
         ),
     }
     model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
-    artifacts.write(path, "models", variables, attributes | model)
+    artifacts.write(path, "models", variables, attributes | model | {"observation": training.observation})
 
 
 def _gather(folder: StateFolder, epochs: list[int]) -> dict[str, np.ndarray]:

@@ -28,9 +28,9 @@ class _SumSoftplus(torch.autograd.Function):
     @staticmethod
     def forward(logits: Tensor) -> Tensor:
         factors = logits.abs().sigmoid_()
-        whole = factors.shape[-1] // GROUP
-        grouped, rest = factors[..., : whole * GROUP], factors[..., whole * GROUP :]
-        log_factors = grouped.unflatten(-1, (whole, GROUP)).prod(-1).log().sum(-1) + rest.prod(-1).log()
+        groups = factors.shape[-1] // GROUP
+        grouped, rest = factors[..., : groups * GROUP], factors[..., groups * GROUP :]
+        log_factors = grouped.unflatten(-1, (groups, GROUP)).prod(-1).log().sum(-1) + rest.prod(-1).log()
         return torch.relu(logits).sum(-1) - log_factors
 
     @staticmethod

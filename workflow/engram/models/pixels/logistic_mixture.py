@@ -56,12 +56,12 @@ def mixture(parameters: Tensor, channels: int) -> Mixture:
 
 def log_prob(x: Tensor, parameters: Tensor) -> Tensor:
     """log P(x) in nats, summed over pixels: (..., n) from x (n, C, H, W) in [0, 1] and parameters (..., n, outputs, H, W)."""
-    found, log_p = mixture(parameters, x.shape[-3]), 0
+    logistics, log_p = mixture(parameters, x.shape[-3]), 0
     values = [value.unsqueeze(-3) for value in (2 * x - 1).unbind(-3)]
     for channel, value in enumerate(values):
-        location = found.location_given(channel, values[:channel])
-        log_p = log_p + log_bin(value, location, found.log_scale.select(-4, channel))
-    return (log_p + found.log_weight).logsumexp(-3).sum((-2, -1))
+        location = logistics.location_given(channel, values[:channel])
+        log_p = log_p + log_bin(value, location, logistics.log_scale.select(-4, channel))
+    return (log_p + logistics.log_weight).logsumexp(-3).sum((-2, -1))
 
 
 def log_bin(value: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
@@ -84,23 +84,23 @@ def mean(parameters: Tensor, channels: int) -> Tensor:
 
     A component's mean is that of its logistic censored to [-1, 1]; rounding to grey levels moves it by far less than one.
     """
-    found, means = mixture(parameters, channels), []
+    logistics, means = mixture(parameters, channels), []
     for channel in range(channels):
-        location, scale = found.location_given(channel, means), found.log_scale.select(-4, channel).exp()
+        location, scale = logistics.location_given(channel, means), logistics.log_scale.select(-4, channel).exp()
         means.append(scale * (softplus((location + 1) / scale) - softplus((location - 1) / scale)) - 1)
-    weight = found.log_weight.exp()
+    weight = logistics.log_weight.exp()
     return (torch.stack([(weight * value).sum(-3) for value in means], -3) + 1).clamp(0, 2) / 2
 
 
 def draw(parameters: Tensor, channels: int, generator: torch.Generator | None = None) -> Tensor:
     """One image of grey levels / 255, (n, C, H, W), from parameters (n, outputs, H, W)."""
-    found, levels = mixture(parameters, channels), []
-    n, components, height, width = found.log_weight.shape
-    weight = found.log_weight.exp().movedim(-3, -1).reshape(-1, components)
+    logistics, levels = mixture(parameters, channels), []
+    n, components, height, width = logistics.log_weight.shape
+    weight = logistics.log_weight.exp().movedim(-3, -1).reshape(-1, components)
     component = torch.multinomial(weight, 1, generator=generator).reshape(n, 1, height, width)
     for channel in range(channels):
-        location = found.location_given(channel, levels).take_along_dim(component, -3)
-        scale = found.log_scale.select(-4, channel).take_along_dim(component, -3).exp()
+        location = logistics.location_given(channel, levels).take_along_dim(component, -3)
+        scale = logistics.log_scale.select(-4, channel).take_along_dim(component, -3).exp()
         uniform = torch.empty_like(location).uniform_(generator=generator)
         value = location + scale * uniform.logit()
         levels.append(((value + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1)
