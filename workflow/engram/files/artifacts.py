@@ -99,10 +99,10 @@ def read(path: str | Path, kind: str, variables: list[str] | None = None, **sele
     try:
         _require_plain_and_unharmed(path)
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
-            if found != (kind, FORMAT_VERSION):
+            stored = dataset.attrs.get("kind"), dataset.attrs.get("format_version")
+            if stored != (kind, FORMAT_VERSION):
                 raise UserError(
-                    f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
+                    f"{path}: is {stored[0]!r}, format {stored[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
                 )
             dataset = dataset if variables is None else dataset[variables]
             _require_layout(dataset, kind, variables)
