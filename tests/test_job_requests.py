@@ -1,5 +1,7 @@
 """What jobs ask of a cluster, and that the shipped profile asks for all of them."""
 
+import re
+
 import h5py
 import pytest
 import torch
@@ -80,9 +82,16 @@ def test_a_data_set_not_made_yet_is_told_from_a_damaged_one(tmp_path):
 
 def test_the_profile_asks_for_gpus_in_the_rules_that_compute_on_one_and_no_other():
     scripts = (workspace.REPOSITORY / "workflow/scripts").glob("*.py")
-    on_a_gpu = {path.stem for path in scripts if "claimed_device" in path.read_text()}
+    on_a_gpu = {path.stem for path in scripts if "claimed_device" in script_and_stage(path)}
     assert {rule for rule, asked in PROFILE["set-resources"].items() if asked.get("gpu")} == on_a_gpu
     assert "gpu" not in PROFILE["default-resources"] and "gres" not in PROFILE["default-resources"]
+
+
+def script_and_stage(path):
+    """The text of a rule's script and of the stage module that it calls."""
+    rooms = re.findall(r"from engram\.(\w+) import stage", path.read_text())
+    package = workspace.REPOSITORY / "workflow/engram"
+    return "".join(file.read_text() for file in [path, *(package / room / "stage.py" for room in rooms)])
 
 
 def test_one_job_does_all_that_follows_the_likelihoods():

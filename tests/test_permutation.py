@@ -8,7 +8,13 @@ from scipy.stats import chisquare, false_discovery_control
 
 import oracles
 from engram.designs.membership import design
-from engram.scores.permutation import all_labels, null_scores, null_standard_deviation, permutation_test, random_labels
+from engram.scores.permutation import (
+    all_labels,
+    permutation_test,
+    random_labels,
+    relabelled_scores,
+    relabelled_standard_deviation,
+)
 from engram.scores.statistics import memorization_scores
 
 
@@ -35,7 +41,10 @@ def test_exact_p_values_equal_enumeration_by_brute_force(rng):
     log_px = rng.normal(-90, 5, is_in.shape) + 6 * is_in
     test = permutation_test(log_px, is_in, repeat)
     assert test.exact and test.relabellings == 64 and test.floor == 1 / 64
-    score, deviation = memorization_scores(log_px, is_in, "mean_log"), null_standard_deviation(log_px, is_in, repeat)
+    score, deviation = (
+        memorization_scores(log_px, is_in, "mean_log"),
+        relabelled_standard_deviation(log_px, is_in, repeat),
+    )
     for image in range(30):
         scores = all_relabelled_scores(log_px[:, image], is_in[:, image], repeat)
         assert test.p_value[image] == np.mean(scores >= score[image] - 1e-4)
@@ -159,10 +168,10 @@ def test_null_quantiles_are_those_of_the_statistic_without_memorization(rng):
     membership = k_fold(1000, 10, 10)
     log_px = oracles.exchangeable(rng, membership.in_training, 3)
     for statistic in ("mean_log", "log_mean_exp", "size_matched"):
-        null = null_scores(log_px, membership.in_training, membership.repeat, statistic, count=20)
+        null = relabelled_scores(log_px, membership.in_training, membership.repeat, statistic, count=20)
         observed = memorization_scores(log_px, membership.in_training, statistic, membership.repeat)
         np.testing.assert_allclose(np.quantile(null, [0.5, 0.95]), np.quantile(observed, [0.5, 0.95]), atol=0.25)
-    assert null_scores(log_px, membership.in_training, membership.repeat, "log_mean_exp").mean() == pytest.approx(
+    assert relabelled_scores(log_px, membership.in_training, membership.repeat, "log_mean_exp").mean() == pytest.approx(
         oracles.OFFSET_90_AGAINST_10[3], abs=0.05
     )
 

@@ -83,5 +83,5 @@ def null_quantile(scores: xr.Dataset, level: float, which: str = "null") -> floa
     quantiles = f"{which}_quantiles"
     if quantiles not in scores or not np.isclose(scores["quantile"], level).any():
         return None
-    found = float(scores[quantiles].values[np.isclose(scores["quantile"], level)][0])
-    return found if np.isfinite(found) else None
+    value = float(scores[quantiles].values[np.isclose(scores["quantile"], level)][0])
+    return value if np.isfinite(value) else None

@@ -128,12 +128,12 @@ def _lacking(claim: str, experiment: Experiment) -> tuple[str, str] | None:
     return OPEN, f"{experiment.name} has no {what}."
 
 
-def _above(found: Interval, limit: float) -> str:
-    return HOLDS if found.low > limit else FAILS if found.high < limit else OPEN
+def _above(interval: Interval, limit: float) -> str:
+    return HOLDS if interval.low > limit else FAILS if interval.high < limit else OPEN
 
 
-def _below(found: Interval, limit: float) -> str:
-    return HOLDS if found.high < limit else FAILS if found.low > limit else OPEN
+def _below(interval: Interval, limit: float) -> str:
+    return HOLDS if interval.high < limit else FAILS if interval.low > limit else OPEN
 
 
 def _ordinary_looks(experiment: Experiment, estimator: str) -> tuple[str, str]:
@@ -146,23 +146,23 @@ def _ordinary_looks(experiment: Experiment, estimator: str) -> tuple[str, str]:
         mean = pixels.mean(axis=0)
         distance = np.concatenate([np.linalg.norm(part - mean, axis=1) for part in in_parts(pixels)])
         ordinary[members] = distance <= np.quantile(distance, 0.95)
-    found = intervals.share((ordinary & high).sum(), high.sum())
-    return _above(found, 0.5), f"{found.text()} of {high.sum()} highly memorized images are ordinary, 0.95 of all."
+    share = intervals.share((ordinary & high).sum(), high.sum())
+    return _above(share, 0.5), f"{share.text()} of {high.sum()} highly memorized images are ordinary, 0.95 of all."
 
 
 def _ordinary_density(experiment: Experiment, estimator: str) -> tuple[str, str]:
     split = experiment.analyses["density_split"].sel(estimator=estimator)
-    found = intervals.read(split, "share_ordinary")
-    return _above(found, 0.5), f"{found.text()} of the highly memorized images lie where 0.90 of all images lie."
+    share = intervals.read(split, "share_ordinary")
+    return _above(share, 0.5), f"{share.text()} of the highly memorized images lie where 0.90 of all images lie."
 
 
 def _low_density(experiment: Experiment, estimator: str) -> tuple[str, str]:
-    found = intervals.read(experiment.analyses["density_split"].sel(estimator=estimator), "spearman")
+    correlation = intervals.read(experiment.analyses["density_split"].sel(estimator=estimator), "spearman")
     score, log_p_in = (last(experiment.scores[estimator], name) for name in ("score", "log_p_in"))
     low = log_p_in <= np.quantile(log_p_in, 0.1)
     share = intervals.share((highly_memorized(score) & low).sum(), low.sum())
-    return _below(found, 0), (
-        f"Rank correlation {found.text()}; among the tenth of lowest U, {share.text()} are highly memorized, "
+    return _below(correlation, 0), (
+        f"Rank correlation {correlation.text()}; among the tenth of lowest U, {share.text()} are highly memorized, "
         f"{1 - HIGH_QUANTILE:.2f} of all."
     )
 
@@ -219,13 +219,13 @@ def _sequence(values, form: str) -> str:
 
 def _distance_ratio(experiment: Experiment, estimator: str) -> tuple[str, str]:
     here = experiment.analyses["neighbors"].sel(estimator=estimator)
-    found, published = (intervals.read(here, name) for name in ("spearman", "spearman_as_published"))
-    inside = found.low > -WEAK and found.high < WEAK
-    outside = found.low > WEAK or found.high < -WEAK
+    correlation, published = (intervals.read(here, name) for name in ("spearman", "spearman_as_published"))
+    inside = correlation.low > -WEAK and correlation.high < WEAK
+    outside = correlation.low > WEAK or correlation.high < -WEAK
     high = highly_memorized(last(experiment.scores[estimator]))
     medians = (np.median(here["rho"].values[members]) for members in (high, ~high))
     return HOLDS if inside else FAILS if outside else OPEN, (
-        f"Rank correlation {found.text()} (with the published slip {published.text()}); median rho of highly memorized "
+        f"Rank correlation {correlation.text()} (with the published slip {published.text()}); median rho of highly memorized "
         f"and regular images {_sequence(medians, '.2f')}."
     )
 
@@ -247,15 +247,15 @@ def _classes(experiment: Experiment, estimator: str) -> tuple[str, str]:
 
 
 def _crowding(experiment: Experiment, estimator: str) -> tuple[str, str]:
-    found = intervals.read(experiment.analyses["mode_collapse"].sel(estimator=estimator), "spearman")
+    correlation = intervals.read(experiment.analyses["mode_collapse"].sel(estimator=estimator), "spearman")
     share, high = (
         experiment.analyses["mode_collapse"]["share"].values,
         highly_memorized(last(experiment.scores[estimator])),
     )
     crowded = share > np.quantile(share, HIGH_QUANTILE)
     overlap = intervals.share((high & crowded).sum(), crowded.sum())
-    return _below(found, WEAK), (
-        f"Rank correlation {found.text()}; of the 5 % most crowded images {overlap.text()} are highly memorized, 0.05 "
+    return _below(correlation, WEAK), (
+        f"Rank correlation {correlation.text()}; of the 5 % most crowded images {overlap.text()} are highly memorized, 0.05 "
         "by chance."
     )
 
@@ -276,13 +276,13 @@ def _lower_scores(higher: Experiment, lower: Experiment, estimator: str) -> tupl
     change = intervals.quantile_change(
         *map(last, scores), 0.95, generator(0, "claims", higher.name, lower.name, estimator)
     )
-    found = number_memorized(scores[1])
+    memorized = number_memorized(scores[1])
     verdict = _below(change, 0)
-    if verdict == HOLDS and not found:
+    if verdict == HOLDS and not memorized:
         verdict = OPEN
     quantiles = _sequence([np.quantile(last(part), 0.95) for part in scores], ".1f")
     return verdict, (
-        f"0.95 quantile of M in {higher.name} and {lower.name} {quantiles} nats, change {change.text('.1f')}; {found} "
+        f"0.95 quantile of M in {higher.name} and {lower.name} {quantiles} nats, change {change.text('.1f')}; {memorized} "
         f"images memorized at FDR {FDR:.0%} at the lower rate."
     )
 

@@ -33,7 +33,7 @@ COLUMNS += [f"{column}{end}" for column in AS_PUBLISHED_AND_CORRECTED for end in
 COLUMNS += ["unit", "verdict", "verdict_corrected", "rule", "source"]
 
 Row = dict[str, Any]
-Found = dict[str, Interval]  # by column, as_published and corrected
+ByColumn = dict[str, Interval]  # as_published and corrected
 
 
 def table(experiments: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -60,12 +60,12 @@ def table(experiments: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def verdict(printed: float, found: Interval, tolerance: float, one_run: bool = False) -> str:
-    """Does `found` agree with the printed value, by `rule`? It cannot tell without a value, or without an interval.
+def verdict(printed: float, ours: Interval, tolerance: float, one_run: bool = False) -> str:
+    """Does `ours` agree with the printed value, by `rule`? It cannot tell without a value, or without an interval.
 
     What comes of `one_run` has no interval, and its tolerance allows for another run.
     """
-    distance, half_width = abs(printed - found.estimate), (found.high - found.low) / 2
+    distance, half_width = abs(printed - ours.estimate), (ours.high - ours.low) / 2
     if distance <= tolerance or distance <= math.sqrt(2) * half_width:
         return REPRODUCED
     return OPEN if math.isnan(distance) or (math.isnan(half_width) and not one_run) else DIFFERS
@@ -117,9 +117,9 @@ def _numbers(name: str, described: Mapping[str, Any], experiment: Experiment) ->
     """Rows of the printed numbers, and of mean log p, which the paper did not print."""
     values = published.VALUES[name]
     wanted = [value.quantity for value in values if value.quantity in QUANTITIES] + LOG_P
-    found = _from_scores(described, wanted) | _losses(described, experiment)
+    ours = _from_scores(described, wanted) | _losses(described, experiment)
     for value in values:
-        here, one_run = found[value.quantity], value.quantity not in QUANTITIES
+        here, one_run = ours[value.quantity], value.quantity not in QUANTITIES
         verdicts = [
             verdict(value.value, here[column], value.tolerance, one_run) for column in AS_PUBLISHED_AND_CORRECTED
         ]
@@ -129,15 +129,15 @@ def _numbers(name: str, described: Mapping[str, Any], experiment: Experiment) ->
         }
     size = dimensions(experiment.trained)
     for quantity in LOG_P:
-        yield _number(quantity, found[quantity], "nats")
+        yield _number(quantity, ours[quantity], "nats")
         if size:
-            in_bits = {column: _in_bits(interval, size) for column, interval in found[quantity].items()}
+            in_bits = {column: _in_bits(interval, size) for column, interval in ours[quantity].items()}
             yield _number(quantity, in_bits, "bits per dimension")
 
 
-def _number(quantity: str, found: Found, unit: str, printed: float = math.nan, verdicts: Iterable[str] = ()) -> Row:
+def _number(quantity: str, ours: ByColumn, unit: str, printed: float = math.nan, verdicts: Iterable[str] = ()) -> Row:
     row = {"quantity": quantity, "unit": unit, "published": printed, "verdict": NOT_PRINTED}
-    for column, interval in found.items():
+    for column, interval in ours.items():
         row |= {f"{column}{end}": _digits(value) for end, value in zip(("", "_low", "_high"), interval, strict=True)}
     return row | dict(zip(("verdict", "verdict_corrected"), verdicts, strict=False))
 
@@ -152,7 +152,7 @@ def _in_bits(interval: Interval, size: int) -> Interval:
     return Interval(*(bits_per_dimension(interval[end], size) for end in (0, 2, 1)))
 
 
-def _from_scores(described: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Found]:
+def _from_scores(described: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, ByColumn]:
     """Quantities by either estimator at the last scored epoch, from the likelihoods of every repeat."""
     comparison = Comparison.of(artifacts.read(described["membership"], "membership"))
     quantities = {quantity: QUANTITIES[quantity] for quantity in wanted}
@@ -163,10 +163,10 @@ def _from_scores(described: Mapping[str, Any], wanted: Iterable[str]) -> dict[st
         log_px = read_log_px(files.get(epoch, []), comparison)
         statistic = described["estimators"][estimator]["statistic"]
         by_column[column] = estimate(log_px, comparison.is_in, comparison.repeat, statistic, quantities)
-    return {name: {column: found[name] for column, found in by_column.items()} for name in quantities}
+    return {name: {column: intervals[name] for column, intervals in by_column.items()} for name in quantities}
 
 
-def _losses(described: Mapping[str, Any], experiment: Experiment) -> dict[str, Found]:
+def _losses(described: Mapping[str, Any], experiment: Experiment) -> dict[str, ByColumn]:
     """Losses of the full model, one training without an interval, which no estimator enters; NaN if there is no full model.
 
     The printed training loss is a running mean over the last epoch, which we do not keep: as published, the mean of our
@@ -192,8 +192,11 @@ def _claims(findings: Iterable[claims.Finding]) -> Iterator[Row]:
     by_claim: dict[str, dict[str, str]] = {}
     for finding in findings:
         by_claim.setdefault(finding.claim, {})[finding.estimator] = finding.verdict
-    for claim, found in by_claim.items():
-        row = {column: found.get(estimator, found.get("")) for column, estimator in AS_PUBLISHED_AND_CORRECTED.items()}
+    for claim, verdicts in by_claim.items():
+        row = {
+            column: verdicts.get(estimator, verdicts.get(""))
+            for column, estimator in AS_PUBLISHED_AND_CORRECTED.items()
+        }
         yield row | {
             "quantity": f"{claim}: {claims.CLAIMS[claim].statement}",
             "published": claims.HOLDS,

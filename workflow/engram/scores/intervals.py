@@ -58,10 +58,10 @@ def quantile_change(first: np.ndarray, last: np.ndarray, level: float, rng: np.r
     def change(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.quantile(b, level, axis=axis) - np.quantile(a, level, axis=axis)
 
-    result = stats.bootstrap(
+    bootstrap = stats.bootstrap(
         (first, last), change, paired=True, method="percentile", n_resamples=999, rng=rng, batch=50
     )
-    return Interval(float(change(first, last)), *map(float, result.confidence_interval))
+    return Interval(float(change(first, last)), *map(float, bootstrap.confidence_interval))
 
 
 def variables(
@@ -69,9 +69,9 @@ def variables(
 ) -> dict[str, tuple]:
     """Three artifact variables: `name`, `name_low` and `name_high`. `values` are nested as deep as there are `axes`."""
     parts = {name: "", f"{name}_low": ", lower end of 95 % interval", f"{name}_high": ", upper end of 95 % interval"}
-    found = np.asarray(values, dtype=float)
+    numbers = np.asarray(values, dtype=float)
     return {
-        key: variable(axes, found[..., i], "1", long_name + ending, may_be_undefined=True)
+        key: variable(axes, numbers[..., i], "1", long_name + ending, may_be_undefined=True)
         for i, (key, ending) in enumerate(parts.items())
     }
 

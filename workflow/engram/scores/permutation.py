@@ -61,7 +61,7 @@ def permutation_test(
     """
     p_value = np.empty(in_training.shape[1])
     tests = []
-    for images, held_out in _designs(in_training, repeat):
+    for images, held_out in _by_numbers_held_out(in_training, repeat):
         rows = [np.flatnonzero(repeat == number) for number in np.unique(repeat)]
         distinct = math.prod(math.comb(len(row), out) for row, out in zip(rows, held_out, strict=True))
         if exact := distinct <= permutations:
@@ -72,11 +72,11 @@ def permutation_test(
         p_value[images] = reaching / count if exact else (reaching + 1) / (count + 1)
         tests.append((1 / count if exact else 1 / (count + 1), exact, count))
     floor, exact, count = max(tests)
-    null = null_scores(log_px, in_training, repeat, "mean_log", seed=seed)
-    return PermutationTest(p_value, floor, exact, count, np.quantile(null, QUANTILES))
+    relabelled = relabelled_scores(log_px, in_training, repeat, "mean_log", seed=seed)
+    return PermutationTest(p_value, floor, exact, count, np.quantile(relabelled, QUANTILES))
 
 
-def null_scores(
+def relabelled_scores(
     log_px: np.ndarray,
     in_training: np.ndarray,
     repeat: np.ndarray,
@@ -94,12 +94,12 @@ def null_scores(
     log_px, in_training = log_px[..., some], in_training[:, some]
     rng = generator(seed, "null scores")
     order = np.argsort(repeat, kind="stable")
-    null = np.empty((count, len(some)))
-    for row in null:
-        relabelled = np.empty(len(repeat), dtype=int)
-        relabelled[order] = np.lexsort((rng.random(len(repeat)), repeat))
-        row[:] = memorization_scores(log_px, in_training[relabelled], statistic, repeat)
-    return null
+    scores = np.empty((count, len(some)))
+    for row in scores:
+        models = np.empty(len(repeat), dtype=int)
+        models[order] = np.lexsort((rng.random(len(repeat)), repeat))
+        row[:] = memorization_scores(log_px, in_training[models], statistic, repeat)
+    return scores
 
 
 def unseen_scores(log_px: np.ndarray, repeat: np.ndarray, statistic: str, seed: int = 0) -> np.ndarray:
@@ -121,7 +121,7 @@ def one_held_out_per_repeat(repeat: np.ndarray, images: int, seed: int = 0) -> n
     return labels
 
 
-def null_standard_deviation(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray) -> np.ndarray:
+def relabelled_standard_deviation(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray) -> np.ndarray:
     """Standard deviation of every image's mean_log score over all relabellings, in closed form: (n,), nats.
 
     The sum over h models drawn from a repeat's K without replacement has variance h (K - h) / K times their sample
@@ -164,7 +164,7 @@ def _combinations(models: int, out: int) -> np.ndarray:
     return np.array([np.isin(np.arange(models), chosen) for chosen in itertools.combinations(range(models), out)])
 
 
-def _designs(in_training: np.ndarray, repeat: np.ndarray) -> list[tuple[np.ndarray | slice, np.ndarray]]:
+def _by_numbers_held_out(in_training: np.ndarray, repeat: np.ndarray) -> list[tuple[np.ndarray | slice, np.ndarray]]:
     """Images with the same numbers of out models per repeat, and those numbers. One entry where folds are balanced."""
     held_out = np.array([(~in_training[repeat == number]).sum(axis=0) for number in np.unique(repeat)])
     distinct, which = np.unique(held_out, axis=1, return_inverse=True)

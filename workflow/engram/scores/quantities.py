@@ -36,9 +36,9 @@ class Scored(NamedTuple):
 Quantity = Callable[[Scored], float]
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    """How much of `whole` is in `part`, (n,) bool both; NaN if there is no whole."""
-    return float((part & whole).sum() / whole.sum()) if whole.any() else math.nan
+def _share(part: np.ndarray, of: np.ndarray) -> float:
+    """How many of the images `of` are in `part`, as a share, (n,) bool both; NaN if there are none."""
+    return float((part & of).sum() / of.sum()) if of.any() else math.nan
 
 
 def _central(s: Scored) -> np.ndarray:
@@ -79,9 +79,9 @@ def estimate(
     numbers = np.unique(repeat)
     kept = [repeat != number for number in numbers] if len(numbers) > 1 else []
     without = [score_all(log_px[models], is_in[models], repeat[models], statistic) for models in kept]
-    whole = score_all(log_px, is_in, repeat, statistic)
+    with_all = score_all(log_px, is_in, repeat, statistic)
     return {
-        name: jackknife(float(quantity(whole)), np.array([quantity(scored) for scored in without], dtype=float))
+        name: jackknife(float(quantity(with_all)), np.array([quantity(scored) for scored in without], dtype=float))
         for name, quantity in quantities.items()
     }
 

@@ -25,7 +25,7 @@ COLUMNS = 128  # images at once
 FITS = 80.0  # of values v above -80, and so of u up to 85, e^v and e^u are float32 numbers of full accuracy
 
 
-def matched_difference(values: np.ndarray, is_in: np.ndarray, repeat: np.ndarray) -> np.ndarray:
+def size_matched_difference(values: np.ndarray, is_in: np.ndarray, repeat: np.ndarray) -> np.ndarray:
     """Mean log of the sum of L in densities minus that of L out densities, one from every repeat: (draws, n), nats.
 
     values: (models, draws, n), log densities whose largest over models is 0; is_in: (models, 1, n); repeat: (models,).

@@ -24,7 +24,8 @@ from engram.files.artifacts import variable
 from engram.files.inputs import likelihoods_by_epoch
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
-from engram.scores.permutation import QUANTILES, PermutationTest, null_scores, permutation_test, unseen_scores
+from engram.scores.permutation import PermutationTest, permutation_test
+from engram.scores.reference import null_quantiles, unseen_quantiles
 from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
 from engram.scores.uncertainty import (
     jackknife_standard_error,
@@ -140,9 +141,9 @@ def compute(
     q_value = false_discovery_control(test.p_value)
     variables["p_value"] = variable(("sample",), test.p_value, "1", LONG_NAME["p_value"])
     variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"])
-    variables |= _null(log_px, comparison, statistic, seed)
+    variables |= null_quantiles(log_px, comparison.is_in, comparison.repeat, statistic, seed)
     if len(comparison.unseen):
-        variables |= _unseen(log_px_of(epochs[-1], comparison.unseen), comparison, statistic, seed)
+        variables |= unseen_quantiles(log_px_of(epochs[-1], comparison.unseen), comparison.repeat, statistic, seed)
     variables |= _by_repeats(log_px, comparison, statistic, seed)
     return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
 
@@ -187,33 +188,6 @@ def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[
         "log_p_in": log_p_in,
         "log_p_out": log_p_in - by_statistic["log_mean_exp"],
         "standard_error": jackknife_standard_error(log_px, is_in, repeat, statistic),
-    }
-
-
-def _null(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
-    """Quantiles of every statistic after relabelling models within repeats, pooled over images."""
-    null = {name: null_scores(log_px, comparison.is_in, comparison.repeat, name, seed=seed) for name in STATISTICS}
-    variables = {"quantile": variable(("quantile",), QUANTILES, "1", "probability below the quantile")}
-    return variables | _quantiles("null", null, statistic, "under relabelling")
-
-
-def _unseen(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
-    """Quantiles of every statistic over images that no model saw."""
-    unseen = {name: unseen_scores(log_px, comparison.repeat, name, seed) for name in STATISTICS}
-    return _quantiles("unseen", unseen, statistic, "of images that no model saw")
-
-
-def _quantiles(which: str, scores: dict[str, np.ndarray], statistic: str, meaning: str) -> dict[str, tuple]:
-    """Variables with the quantiles of the scores by every statistic, and once more those of the estimator's own.
-
-    Undefined are those that not a single score of so many lies beyond.
-    """
-    beyond = np.round((1 - np.array(QUANTILES)) * next(iter(scores.values())).size, 6)
-    values = {f"_{name}": np.where(beyond < 1, np.nan, np.quantile(found, QUANTILES)) for name, found in scores.items()}
-    values[""] = values[f"_{statistic}"]
-    return {
-        f"{which}_quantiles{name}": variable(("quantile",), found, "nats", f"quantiles of score{name} {meaning}", True)
-        for name, found in values.items()
     }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from engram.errors import UserError
-from engram.scores.size_matched import matched_difference
+from engram.scores.size_matched import size_matched_difference
 
 BLOCK = 2**19  # log p values at once: 4 MB in float64, so that memory stays bounded for any number of images
 
@@ -51,10 +51,10 @@ def log_mean_exp(log_px: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     With mask = in_training it is U of the paper (log_p_in), with its complement V (log_p_out).
     """
-    result = np.empty(mask.shape[1])
+    log_mean = np.empty(mask.shape[1])
     for images, values in blocks(log_px):
-        result[images] = _log_mean_exp(values, mask[:, None, images]).mean(axis=0)
-    return result
+        log_mean[images] = _log_mean_exp(values, mask[:, None, images]).mean(axis=0)
+    return log_mean
 
 
 def blocks(log_px: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -93,6 +93,6 @@ def _mean_log_difference(values: np.ndarray, is_in: np.ndarray, _: np.ndarray | 
 
 STATISTICS = {
     "log_mean_exp": _log_mean_exp_difference,
-    "size_matched": matched_difference,
+    "size_matched": size_matched_difference,
     "mean_log": _mean_log_difference,
 }

@@ -31,11 +31,11 @@ def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str,
 
 def power(scores: xr.Dataset) -> dict[str, str]:
     """What this budget of models can tell, by heading."""
-    found = scores.attrs
+    budget = scores.attrs
     numbers = {
-        "split-half reliability": (found["split_half_reliability"], ".2f", ""),
+        "split-half reliability": (budget["split_half_reliability"], ".2f", ""),
         "median standard error": (np.median(last(scores, "standard_error")), ".1f", " nats"),
-        "smallest detectable score": (found["smallest_detectable_score"], ".1f", " nats"),
-        "smallest possible p-value": (found["p_value_floor"], ".2g", ""),
+        "smallest detectable score": (budget["smallest_detectable_score"], ".1f", " nats"),
+        "smallest possible p-value": (budget["p_value_floor"], ".2g", ""),
     }
     return {heading: f"{n:{form}}{unit}" if np.isfinite(n) else "-" for heading, (n, form, unit) in numbers.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import norm, spearmanr
 
 from engram.randomness import generator
-from engram.scores.permutation import null_standard_deviation
+from engram.scores.permutation import relabelled_standard_deviation
 from engram.scores.statistics import memorization_scores
 
 POWER = 0.8
@@ -77,7 +77,7 @@ def smallest_detectable_score(
     """
     if p_floor > p_limit:
         return float("inf")
-    deviation = np.median(null_standard_deviation(log_px, in_training, repeat))
+    deviation = np.median(relabelled_standard_deviation(log_px, in_training, repeat))
     return float((norm.isf(p_limit) + norm.ppf(POWER)) * deviation)
 
 
