@@ -633,3 +633,15 @@ def test_other_colours_are_converted_when_asked(tmp_path, mode):
         with Image.open(tmp_path / path) as image:
             expected = row(image.convert("RGB"), "L")
         assert abs(stored.astype(int) - expected).max() <= 2
+
+
+def test_a_lone_class_stays_one_however_deep_its_images_lie(tmp_path):
+    fill(tmp_path / "a" / "cat", range(4))
+    fill(tmp_path / "b" / "cat" / "more", range(4))
+    assert make(tmp_path / "a").label_names == make(tmp_path / "b").label_names == ["cat"]
+
+
+@pytest.mark.parametrize("lone", ["images", "Train"])
+def test_a_lone_folder_of_a_telling_name_is_no_class(tmp_path, lone):
+    fill(tmp_path / lone, range(4))
+    assert make(tmp_path).label_names == []

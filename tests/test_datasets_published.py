@@ -89,12 +89,13 @@ def assert_is_cifar(image_set, rows):
     assert image_set.image_shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize("folder", [".", "mnist", "MNIST/raw"])
+@pytest.mark.parametrize("folder", [".", "mnist", "MNIST/raw", "../MNIST/raw"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_mnist_is_read_from_idx_files_plain_or_gzipped(digits, tmp_path, folder, packed):
     arrays, plain, gzipped = digits
-    put(tmp_path / folder, gzipped if packed else plain)
-    assert_is_mnist(datasets.make("mnist", data_root=tmp_path), arrays)
+    root = put(tmp_path / "root", {})
+    put(root / folder, gzipped if packed else plain)
+    assert_is_mnist(datasets.make("mnist", data_root=root), arrays)
 
 
 RENAMED = {
@@ -242,7 +243,7 @@ def test_celeba_is_cropped_and_resized_as_torchvision_does(faces, tmp_path, unpa
     np.testing.assert_allclose(image_set.images.astype(int), expected.int(), atol=3)  # JPEG and rounding
 
 
-@pytest.mark.parametrize("way", ["renamed", "in a folder of its own name", "apart", "images in the root"])
+@pytest.mark.parametrize("way", ["renamed", "in a folder of its own name", "apart", "images in the root", "too deep"])
 def test_celeba_is_known_by_its_content_whatever_it_lies_in(faces, tmp_path, way):
     expected = datasets.make("celeba", data_root=put(tmp_path / "as published", faces[1]))
     root = tmp_path / "mirror"
@@ -257,6 +258,8 @@ def test_celeba_is_known_by_its_content_whatever_it_lies_in(faces, tmp_path, way
         case "apart":
             put(root / "Eval", {"list_eval_partition.txt": partition})
             put(root / "Img", {"img_align_celeba.zip": archive})
+        case "too deep":
+            root = unpack_faces(root, faces[1])
         case _:
             shutil.copytree(unpack_faces(tmp_path / "b", faces[1]), root)
             put(root, {"list_eval_partition.txt": partition})

@@ -112,7 +112,7 @@ def test_null_sets_a_group_aside_as_a_whole():
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_by_name_and_value(settings, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"^experiments\.e\.{message}"):
         make(settings)
 
 

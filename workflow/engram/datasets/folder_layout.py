@@ -70,7 +70,8 @@ def _wrapper(images: list[Names]) -> Names:
         if len(tops) != 1 or any(len(names) < 2 for names in below):
             return wrapper
         top = tops.pop()
-        if not (all(len(names) > 2 for names in below) or _is_part(top) or top.lower() in NO_CLASS):
+        holds_folders = all(len(names) > 2 for names in below) and len({names[:-1] for names in below}) > 1
+        if not (holds_folders or _is_part(top) or top.lower() in NO_CLASS):
             return wrapper
         wrapper = (*wrapper, top)
 

@@ -42,8 +42,8 @@ def absent(name: str, root: Path, subfolders: list[str], files: list[str]) -> st
 
 
 def named(root: Path, subfolders: list[str], files: list[str]) -> list[Path]:
-    """Where files lie by their published names."""
-    return [root / subfolder / file for subfolder in subfolders for file in files]
+    """Where files lie by their published names: in the folder, or beside it if it is one level too deep."""
+    return [base / subfolder / file for base in (root, root.parent) for subfolder in subfolders for file in files]
 
 
 def folders_below(root: Path) -> Iterator[Path]:

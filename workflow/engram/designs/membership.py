@@ -80,6 +80,13 @@ def design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int,
     for none. Repeats are seeded by name: more repeats do not change the first ones. Raises UserError for settings that
     cannot be met.
     """
+    try:
+        return _design(settings, split, group, root_seed, experiment)
+    except UserError as error:
+        raise UserError(f"experiments.{experiment}.{error}") from error
+
+
+def _design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str) -> Membership:
     train = np.flatnonzero(split == TRAIN)
     folds, repeats = _folds(settings, len(train)), int(settings["repeats"])
     if repeats < 1:
