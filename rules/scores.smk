@@ -3,6 +3,7 @@ rule scores:
     input:
         likelihoods=likelihoods,
         membership=EXPERIMENT.membership,
+        dataset=dataset_of,
     output:
         h5=EXPERIMENT.scores("{estimator}", "h5"),
         csv=EXPERIMENT.scores("{estimator}", "csv"),

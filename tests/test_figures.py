@@ -1,5 +1,6 @@
 """Every figure is drawn from made-up artifacts, with one and with several estimators, of grey and colour images."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 import synthetic
 from engram import catalogue
 from engram.figures import style
+from engram.figures.grids import grids, highest, lowest, nearest_to_median
 from engram.figures.stage import drawing
 from synthetic import FIGURES
 
@@ -90,12 +92,18 @@ def test_an_estimator_keeps_its_colour_whatever_stands_beside_it():
 
 
 def test_grids_choose_the_lowest_the_most_ordinary_and_the_highest():
-    from engram.figures.grids import highest, lowest, nearest_to_median
-
     score = np.array([3.0, -1, 8, 2.9, 50])
     assert lowest(score)[:2].tolist() == [1, 3]
     assert nearest_to_median(score)[:2].tolist() == [0, 3]
     assert highest(score)[:2].tolist() == [4, 2]
+
+
+def test_grids_call_the_users_own_images_by_their_files(grey):
+    paths = [f"photos/a-very-long-name-{number:04d}.png" for number in range(grey.dataset.sizes["sample"])]
+    named = grey.dataset.assign(path=("sample", np.array(paths, dtype=object)))
+    for dataset, start in ((named, r"\.\.name-\d{4}\n"), (grey.dataset, r"\d+\n-?\d")):
+        texts = [text.get_text() for text in grids(grey.scores, dataset).axes[0].texts if "\n" in text.get_text()]
+        assert len(texts) == 45 and all(re.match(start, text) for text in texts)
 
 
 def test_a_scatter_shows_every_image_once(grey):

@@ -89,7 +89,7 @@ def test_the_page_says_what_was_run_and_found(tmp_path, experiment):
         "samples 256",
     ):
         assert expected in text
-    assert f"is that of image {TOP}, class 7" in text
+    assert f"is that of image {TOP}, class_7/{TOP:04d}.png, class 7" in text
     for claim, meaning in CLAIMS.items():
         assert f"{claim}. {meaning.statement}".replace("'", "&#39;") in text
     assert text.count("memorized, FDR 5 %") == 1
@@ -210,3 +210,21 @@ def test_text_from_the_config_cannot_become_markup(tmp_path, experiment):
 def test_the_report_needs_no_torch():
     code = "import sys; from engram.report import page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_estimates_that_cannot_be_trusted_are_said_to_be_so_in_the_headline(tmp_path, experiment):
+    page = written(tmp_path, experiment)
+    headline = page[page.index('class="headline"') : page.index("<nav")]
+    assert "Caution, published:</b> 96 % of the estimates of log p have a Pareto k above 0.7" in headline
+    assert "40 % of the estimates of log p rest on fewer than 2 effective samples" in headline
+    assert "Caution, corrected" not in headline
+
+
+def test_the_highest_scores_are_named_by_file_class_error_and_q_value(tmp_path, experiment):
+    page = written(tmp_path, experiment)
+    scores = artifacts.read(experiment["scores"]["corrected"], "scores")
+    top = int(np.argmax(scores["score"].values[-1]))
+    of_corrected = page[page.index("<th>corrected: image</th>") :]
+    row = re.search(rf"<tr><td>{top}</td><td>([^<]*)</td><td>([^<]*)</td><td[^>]*>([^<]*)</td>", of_corrected)
+    assert row[1] == str(scores["path"].values[top]) and row[2] == str(scores["class_name"].values[top])
+    assert row[3] == f"{scores['score'].values[-1, top]:.1f} +- 1.2"

@@ -192,6 +192,10 @@ def test_the_table_of_scores_says_the_same_as_the_artifact(finished):
     stored = xr.load_dataset(finished / "results/tiny/scores/corrected.h5", engine="h5netcdf")
     np.testing.assert_allclose(table["score"], stored.score.sel(epoch=4), rtol=1e-6)
     assert list(table["index"]) == list(stored["sample"]) and set(table["split"]) == {"train"}
+    dataset = xr.load_dataset(finished / "results/datasets/toy.h5", engine="h5netcdf")
+    assert list(map(str, table["path"])) == list(dataset.path.values[stored["sample"].values])
+    assert list(map(str, table["class_name"])) == list(dataset.class_name.values[stored["sample"].values])
+    assert stored.attrs["share_fell_back"] == 0
 
 
 def test_scores_can_be_had_from_the_likelihood_files_by_hand(finished):

@@ -1,32 +1,52 @@
 """Figure: the images with the lowest, the most ordinary and the highest scores, by estimator."""
 
+from pathlib import PurePosixPath
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from engram.figures.style import CAPTION_HEIGHT, class_name, estimator_colours, figure, show_images, styled
+from engram.figures.style import CAPTION_LINE, class_name, estimator_colours, figure, show_images, styled
 from engram.files.inputs import images, last
 
 COLUMNS = 15
+LONGEST = 11  # letters of a file's name, which tells files apart by its end
 
 
 @styled
 def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
-    """15 images each of lowest score, nearest to the median, and highest, with class and score in nats above each."""
+    """15 images each of lowest score, nearest to the median, and highest, with class and score in nats above each.
+
+    The user's own images are called by their files, too.
+    """
     groups = {"lowest M": lowest, "median M": nearest_to_median, "highest M": highest}
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
-    drawn = figure((0.5 + 1.25 * (height / width + CAPTION_HEIGHT)) * len(scores))
+    names = _file_names(dataset)
+    lines = 2 + (names is not None)
+    drawn = figure((0.5 + 1.25 * (height / width + lines * CAPTION_LINE)) * len(scores))
     colours = estimator_colours(scores)
     panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
     for axes, (name, found) in zip(panels, scores.items(), strict=True):
         score, label = last(found), found["label"].values
         chosen = np.concatenate([choose(score)[:COLUMNS] for choose in groups.values()])
+        shown = found["sample"].values[chosen]
         captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
-        tops = show_images(axes, images(dataset, found["sample"].values[chosen]), captions, COLUMNS)
+        if names is not None:
+            captions = [f"{names[i]}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
+        tops = show_images(axes, images(dataset, shown), captions, COLUMNS)
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
         axes.set_title(name, color=colours[name], loc="left")
     return drawn
+
+
+def _file_names(dataset: xr.Dataset) -> list[str] | None:
+    """What each image's file is called, cut to fit above a tile; None where images have an index and no file."""
+    paths = [str(path) for path in dataset["path"].values] if "path" in dataset else []
+    if all(path.isdigit() for path in paths):
+        return None
+    stems = [PurePosixPath(path).stem for path in paths]
+    return [stem if len(stem) <= LONGEST else f"..{stem[2 - LONGEST :]}" for stem in stems]
 
 
 def _short(score: float) -> str:

@@ -27,7 +27,7 @@ COLOUR = {
 RATE_COLOURS = ("#332288", "#999933")  # the higher learning rate, the lower; Paul Tol's, as Okabe & Ito's are taken
 OTHER_ESTIMATORS = ("#000000", "#009E73", "#D55E00", "#56B4E9")
 WIDTH = 7.2  # inches, the text width of a page
-CAPTION_HEIGHT = 0.55  # of a tile's width
+CAPTION_LINE = 0.275  # height of a line above a tile, in widths of the tile
 
 styled = matplotlib.rc_context(
     {
@@ -93,20 +93,25 @@ def spread_out(axes: Axes, names: str, *values: np.ndarray) -> None:
 
 
 def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: int) -> list[float]:
-    """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of tiles one unit wide under captions of up to two lines.
+    """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of tiles one unit wide under captions.
 
     Returns the upper edge of each row of tiles.
     """
-    height = images.shape[-2] / images.shape[-1]
-    tops = [-row * (height + CAPTION_HEIGHT) for row in range(-(-len(images) // columns))]
+    height, above = images.shape[-2] / images.shape[-1], caption_height(captions)
+    tops = [-row * (height + above) for row in range(-(-len(images) // columns))]
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = (i % columns) * 1.12, tops[i // columns]
         show_image(axes, image, (left, left + 1, top - height, top))
         axes.text(left + 0.5, top + 0.04, caption, ha="center", va="bottom", fontsize=5.2, linespacing=0.95)
-    axes.set(xlim=(0, columns * 1.12 - 0.12), ylim=(tops[-1] - height, CAPTION_HEIGHT))
+    axes.set(xlim=(0, columns * 1.12 - 0.12), ylim=(tops[-1] - height, above))
     axes.set_aspect("equal")
     axes.axis("off")
     return tops
+
+
+def caption_height(captions: list[str]) -> float:
+    """Room for the longest of some captions, two lines at least, in widths of a tile."""
+    return CAPTION_LINE * max([2, *(caption.count("\n") + 1 for caption in captions)])
 
 
 def show_image(axes: Axes, image: np.ndarray, extent: tuple[float, float, float, float]) -> None:

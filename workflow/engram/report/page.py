@@ -4,6 +4,7 @@ Its template and the captions of its figures lie beside this module. Figures are
 """
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,17 +16,20 @@ import xarray as xr
 
 import engram
 from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE
-from engram.figures.style import class_name
+from engram.datasets import summary
 from engram.files import artifacts, atomic
 from engram.files.artifacts import TRAIN
 from engram.files.experiment import Experiment
 from engram.files.inputs import last
+from engram.likelihood.quality import Quality
 from engram.paper import claims
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
 from engram.scores.summary import number_memorized, power, summarize
 
 TEMPLATES, CAPTIONS = (Path(__file__).parent / part for part in ("templates", "captions"))
+
+HIGHEST = 10  # images of highest score that are named
 
 
 def write(
@@ -62,12 +66,13 @@ def _section(
     size = dimensions(experiment.trained)
     return {
         "name": experiment.name,
-        "headline": [(name, _headline(scores, experiment.dataset.attrs)) for name, scores in estimators],
+        "headline": [(name, _headline(scores), _doubts(scores)) for name, scores in estimators],
+        "highest": _highest(experiment),
         "run": [*_run(described, experiment)],
         "work": [*_work(described)],
         "numbers": _side_by_side(
             [
-                summarize(scores, ("null", "unseen")) | densities(scores, size) | power(scores)
+                summarize(scores, ("null", "unseen")) | densities(scores, size) | power(scores) | _worth(scores)
                 for scores in experiment.scores.values()
             ]
         ),
@@ -93,10 +98,9 @@ def _side_by_side(columns: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
     return [(heading, [column[heading] for column in columns]) for heading in columns[0]]
 
 
-def _headline(scores: xr.Dataset, dataset_attributes: Mapping[str, Any]) -> str:
+def _headline(scores: xr.Dataset) -> str:
     score, top = last(scores), int(np.argmax(last(scores)))
-    label = class_name(dataset_attributes, int(scores["label"].values[top]))
-    image = f"image {scores['sample'].values[top]}{f', class {label}' if label else ''}"
+    image = ", ".join(filter(None, _called(scores, top)))
     return (
         f"{number_memorized(scores):,} of {len(score):,} training images are memorized at a false discovery rate of "
         f"5 %. The median score is {np.median(score):.1f} nats, the 0.95 quantile {np.quantile(score, 0.95):.1f}; the "
@@ -104,13 +108,48 @@ def _headline(scores: xr.Dataset, dataset_attributes: Mapping[str, Any]) -> str:
     )
 
 
+def _called(scores: xr.Dataset, position: int) -> tuple[str, str, str]:
+    """Index, file (empty if it has none) and class (empty if it has none) of the image at a position of the scores."""
+    index = str(scores["sample"].values[position])
+    path, class_name = (str(scores[name].values[position]) if name in scores else "" for name in ("path", "class_name"))
+    return f"image {index}", "" if path.isdigit() else path, f"class {class_name}" if class_name else ""
+
+
+def _doubts(scores: xr.Dataset) -> list[str]:
+    """Why the estimates behind the scores may not be believed; nothing where they may."""
+    quality = Quality.read(scores.attrs)
+    return quality.warnings() if quality else []
+
+
+def _worth(scores: xr.Dataset) -> dict[str, str]:
+    quality = Quality.read(scores.attrs)
+    return quality.rows() if quality else {}
+
+
+def _highest(experiment: Experiment) -> dict[str, list[tuple[str, ...]]]:
+    """By estimator the images of highest score: index, file, class, score with its standard error, q-value."""
+    return {name: [*_highest_of(scores)] for name, scores in experiment.scores.items()}
+
+
+def _highest_of(scores: xr.Dataset) -> Iterator[tuple[str, ...]]:
+    score, error = last(scores), last(scores, "standard_error")
+    for position in np.argsort(-score, kind="stable")[:HIGHEST]:
+        index, path, label = _called(scores, position)
+        spread = f" +- {error[position]:.1f}" if np.isfinite(error[position]) else ""
+        words = f"{score[position]:.1f}{spread}", f"{scores['q_value'].values[position]:.2g}"
+        yield index.removeprefix("image "), path, label.removeprefix("class "), *words
+
+
 def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
     data = experiment.dataset
     shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
     train = int((data["split"].values == TRAIN).sum())
-    yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
-    yield "source", data.attrs["source"]
+    if "summary" in data.attrs:
+        yield from summary.rows(json.loads(data.attrs["summary"]))
+    else:
+        yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
+        yield "source", data.attrs["source"]
     models = sum(fold.sizes["model"] for fold in experiment.folds)
     if models:
         full = ", and one trained on everything" if experiment.full is not None else ""

@@ -22,6 +22,7 @@ from engram.errors import UserError
 from engram.files import artifacts, atomic, provenance
 from engram.files.artifacts import variable
 from engram.files.inputs import likelihoods_by_epoch
+from engram.likelihood.quality import Quality
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.scores.permutation import PermutationTest, permutation_test
@@ -75,6 +76,7 @@ def run(
     csv: str | Path,
     likelihoods: Sequence[str],
     membership: str | Path,
+    dataset: str | Path,
     *,
     experiment: str,
     estimator: str,
@@ -84,14 +86,16 @@ def run(
 ) -> None:
     """Write an estimator's scores as `h5`, and those of the last scored epoch as `csv`.
 
-    likelihoods: the files of every repeat at every scored epoch, in any order. `settings` are the statistic,
-    scored_epochs and permutations of `compute`.
+    likelihoods: the files of every repeat at every scored epoch, in any order. `dataset` names the images. `settings` are the
+    statistic, scored_epochs and permutations of `compute`.
     """
     started = time.monotonic()
     stored = artifacts.read(membership, "membership")
     variables, about_scores, warning = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
-    if warning:
-        log.warning("%s, %s: %s", experiment, estimator, warning)
+    variables |= _names_of_images(dataset, variables["sample"][1])
+    worth = quality_of(likelihoods, variables["sample"][1], max(settings["scored_epochs"]))
+    for sentence in [*filter(None, [warning]), *worth.warnings()]:
+        log.warning("%s, %s: %s", experiment, estimator, sentence)
     attributes = provenance.attributes(
         experiment,
         seed,
@@ -101,6 +105,7 @@ def run(
         wall_seconds=time.monotonic() - started,
         peak_memory_bytes=peak_memory(),
         **about_scores,
+        **worth.attributes(),
     )
     artifacts.write(h5, "scores", variables, attributes)
     atomic.write(csv, table(variables).to_csv(index=False).encode())
@@ -172,9 +177,26 @@ def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray
     return log_px
 
 
+def quality_of(likelihoods: Iterable[str], images: np.ndarray, epoch: int) -> Quality:
+    """What the estimates of log p of `images` under all models are worth, at one epoch, from the files of every repeat."""
+    names = ["fell_back", "effective_samples", "pareto_k"]
+    stored = [artifacts.read(path, "likelihood", names) for path in likelihoods_by_epoch(likelihoods)[epoch]]
+    return Quality.of(*(np.concatenate([part[name].values[..., images].ravel() for part in stored]) for name in names))
+
+
+def _names_of_images(dataset: str | Path, images: np.ndarray) -> dict[str, tuple]:
+    """Path and class name of the scored images, from the data set's file."""
+    stored = artifacts.read(dataset, "dataset", ["path", "class_name"])
+    return {
+        name: variable(("sample",), values.values[images], "1", values.attrs["long_name"])
+        for name, values in stored.data_vars.items()
+    }
+
+
 def table(variables: dict[str, tuple]) -> pd.DataFrame:
-    """One row per image: index, split, label, scores, standard error, p and q at the last scored epoch."""
+    """One row per image: index, path, split, label, class name, scores, standard error, p and q at the last scored epoch."""
     columns = {"index": variables["sample"][1], "split": "train", "label": variables["label"][1]}
+    columns |= {name: variables[name][1] for name in ("path", "class_name") if name in variables}
     return pd.DataFrame(columns | {name: np.atleast_2d(variables[name][1])[-1] for name in LONG_NAME})
 
 
