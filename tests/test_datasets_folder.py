@@ -350,7 +350,7 @@ def test_16_bit_images_ask_for_their_range_and_are_scaled_by_it(tmp_path, rng, e
     image_set = make(tmp_path, value_range=[0, 4095])
     expected = np.rint(stored[image_set.source_index] / 4095 * 255).reshape(4, -1)
     np.testing.assert_array_equal(image_set.images, expected)
-    with pytest.raises(UserError, match=r"runs from \d+ to 4095, outside of value_range \[0, 1023\]"):
+    with pytest.raises(UserError, match=r"they run from \d+ to 4095, outside of value_range \[0, 1023\]"):
         make(tmp_path, value_range=[0, 1023])
 
 

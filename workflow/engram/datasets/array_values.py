@@ -87,8 +87,13 @@ def grey_levels(images: np.ndarray, value_range: list[float] | None) -> np.ndarr
     plain = images.dtype.kind in "iu" and low >= 0 and high <= 255
     if plain and (high >= BRIGHT or (images.dtype == np.uint8 and high == 0)):
         return images.astype(np.uint8)
-    why = "they may not be levels of 255" if plain else "not bytes from 0 to 255"
-    raise ValueError(f"images are {images.dtype} and their range {words(images)}: {why}; {mend(images)}")
+    if plain:
+        raise ValueError(
+            f"images are {images.dtype}, but {words(images)}: these may not be levels of 255; {mend(images)}"
+        )
+    raise ValueError(
+        f"images are {images.dtype}, must be uint8 grey levels from 0 to 255; {words(images)}: {mend(images)}"
+    )
 
 
 def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
