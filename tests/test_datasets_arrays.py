@@ -1,5 +1,8 @@
 """Arrays as people save them: read as numpy tells them, or refused by one line with the mend."""
 
+import random
+import warnings
+
 import h5py
 import numpy as np
 import pytest
@@ -416,3 +419,67 @@ def test_images_without_classes_are_stored_with_empty_names(tmp_path, grey):
     np.savez(tmp_path / "a.npz", images=grey)
     datasets.write(tmp_path / "mine.h5", "mine", None, datasets.make("mine", {"npz": str(tmp_path / "a.npz")}))
     assert artifacts.read(tmp_path / "mine.h5", "dataset").class_name.values.tolist() == [""] * N
+
+
+ANY_TYPE = ["u1", "i1", "u2", ">u2", "i4", "u8", "f2", "f4", ">f8", "c8", "?", "U3", "S2", "M8[D]", "u1,f4"]
+
+
+IMAGES = [(8, 6, 6), (8, 6, 6, 3), (8, 3, 6, 6), (6, 6, 8), (5, 6, 6), (1, 6, 6), (8, 0, 6), (8, 6, 6, 4)]
+OTHERS = [(8,), (8, 1), (1, 8), (8, 4), (5,), (), (0,), (8, 6, 6)]
+
+
+def anything(name, rng, python):
+    """An array of any shape and type, not seldom a good one of its name."""
+    is_image = "image" in name or name.startswith("x")
+    shape = python.choice(IMAGES if is_image else OTHERS)
+    kind = np.dtype(python.choice(["u1", python.choice(ANY_TYPE)] if is_image else ANY_TYPE))
+    values = rng.integers(0, python.choice([2, 10, 256]) if not is_image else 256, shape)
+    if kind.names or kind.kind == "M":
+        return np.zeros(shape, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a float beyond a type's range
+        if kind.kind in "fc" and python.random() < 0.5:
+            values = values * python.choice([np.nan, np.inf, 1e300, -0.5])
+        return np.asarray(values).astype(kind)
+
+
+def test_arrays_of_any_shape_and_type_are_read_or_named_in_one_line(tmp_path, seed=0):
+    python, rng, refused = random.Random(seed), np.random.default_rng(seed), 0
+    path = tmp_path / "mine.npz"
+    names = [
+        "images",
+        "labels",
+        "x_train",
+        "y_train",
+        "x_test",
+        "split",
+        "group",
+        "label_names",
+        "test/labels",
+        "other",
+    ]
+    for _ in range(600):
+        chosen = python.sample(names, python.choice([1, 2, 3]))
+        np.savez(path, **{name: anything(name, rng, python) for name in chosen})
+        more = [
+            {},
+            {"value_range": [0, 255]},
+            {"image_size": 4},
+            {"axes": "HWN"},
+            {"images": python.choice(names)},
+            {"labels": None},
+        ]
+        try:
+            image_set = datasets.make("mine", {"npz": str(path), **python.choice(more)})
+        except UserError as error:
+            refused += 1
+            assert "datasets.mine" in str(error) and str(error).isprintable()
+        else:
+            summary.summarize(image_set)
+            assert image_set.images.dtype == np.uint8 and len(image_set.images) == len(image_set.labels) == len(
+                image_set.path
+            )
+            assert set(image_set.split.tolist()) == {0, 1} and image_set.labels.max() < max(
+                1, len(image_set.label_names)
+            )
+    assert 300 < refused < 590

@@ -1,8 +1,10 @@
 """Folders as people lay them out: every picture is compared with Pillow's own reading of its file, or refused by a mend."""
 
+import io
 import json
 import logging
 import os
+import random
 import unicodedata
 
 import numpy as np
@@ -348,7 +350,7 @@ def test_16_bit_images_ask_for_their_range_and_are_scaled_by_it(tmp_path, rng, e
     image_set = make(tmp_path, value_range=[0, 4095])
     expected = np.rint(stored[image_set.source_index] / 4095 * 255).reshape(4, -1)
     np.testing.assert_array_equal(image_set.images, expected)
-    with pytest.raises(UserError, match=r"runs from \d+ to 4095, outside of value_range \[0, 1023\]"):
+    with pytest.raises(UserError, match=r"they run from \d+ to 4095, outside of value_range \[0, 1023\]"):
         make(tmp_path, value_range=[0, 1023])
 
 
@@ -645,3 +647,48 @@ def test_a_lone_class_stays_one_however_deep_its_images_lie(tmp_path):
 def test_a_lone_folder_of_a_telling_name_is_no_class(tmp_path, lone):
     fill(tmp_path / lone, range(4))
     assert make(tmp_path).label_names == []
+
+
+FOLDER_NAMES = [
+    "train",
+    "Val",
+    "test",
+    "cat",
+    "dog",
+    "images",
+    ".hidden",
+    "__MACOSX",
+    "train2017",
+    "é",
+    "labels",
+    "data",
+]
+FILE_NAMES = ["a.png", "b.PNG", "c.txt", ".d.png", "e", "f.heic", "Thumbs.db"]
+
+
+def test_no_file_of_any_layout_is_dropped_in_silence(tmp_path):
+    python, read = random.Random(0), 0
+    content = io.BytesIO()
+    picture(0, (4, 4), "L").save(content, "PNG")
+    for number in range(200):
+        root, files = tmp_path / str(number), set()
+        for _ in range(python.choice([2, 5, 12])):
+            folder = [python.choice(FOLDER_NAMES) for _ in range(python.choice([0, 1, 1, 2, 2, 3]))]
+            name = python.choice(FILE_NAMES[:2] * 6 + FILE_NAMES)
+            path = root.joinpath(*folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.getvalue() if name.lower().endswith("png") else b"x")
+            files.add(path.relative_to(root).as_posix())
+        try:
+            image_set = make(root, test_fraction=0.4)
+        except UserError as error:
+            assert str(error).startswith("datasets.mine")
+            continue
+        read += 1
+        used = set(image_set.path.tolist())
+        skipped = {name for names in image_set.reading.skipped.values() for name in names}
+        left = {name for name in files - used if not any(name == left or name.startswith(left) for left in skipped)}
+        assert not left and not used & skipped and len(used) == len(image_set.path)
+        for path, name in zip(image_set.path, image_set.class_names(), strict=True):
+            assert name == "" or name in path.split("/")[:-1]
+    assert read > 60

@@ -161,8 +161,14 @@ GREY = np.zeros((4, 2, 2), np.uint8)
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
-        ({"images": np.full((4, 2, 2), np.nan)}, "images are float64 and their range holds NaN"),
-        ({"images": np.zeros((4, 2, 2), np.float32)}, r"images are float32 [^\n]*such as value_range: \[0, 1\]"),
+        (
+            {"images": np.full((4, 2, 2), np.nan)},
+            "images are float64, must be uint8 [^\\n]*they hold NaN or infinity: replace such values",
+        ),
+        (
+            {"images": np.zeros((4, 2, 2), np.float32)},
+            r"images are float32, must be uint8 [^\n]*such as value_range: \[0, 1\]",
+        ),
         ({"images": np.zeros((4, 6), np.uint8)}, r"images have the shape \(4, 6\): rows of pixels"),
         ({"images": np.zeros((4, 2, 2, 2), np.uint8)}, r"images have the shape \(4, 2, 2, 2\)"),
         ({"images": np.zeros((0, 2, 2), np.uint8)}, r"images have the shape \(0, 2, 2\)"),

@@ -24,6 +24,8 @@ def channels_first(images: np.ndarray, axes: str | None, labelled: int | None) -
     labelled: number of labels, which tells n from height and width.
     """
     shape = images.shape
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"images are {images.dtype}, must be numbers")
     if 0 in shape:
         raise ValueError(f"images have the shape {shape}, which holds nothing")
     if images.ndim == 2:
@@ -76,8 +78,6 @@ def grey_levels(images: np.ndarray, value_range: list[float] | None) -> np.ndarr
     """Grey levels of 255, uint8. Without a stated range only bytes (or whole numbers up to 255) that use it are such levels."""
     if images.dtype == bool:
         return images.astype(np.uint8) * 255
-    if images.dtype.kind not in "iuf":
-        raise ValueError(f"images are {images.dtype}, must be numbers")
     if value_range is not None:
         try:
             return to_levels(images, tuple(value_range))
@@ -87,8 +87,13 @@ def grey_levels(images: np.ndarray, value_range: list[float] | None) -> np.ndarr
     plain = images.dtype.kind in "iu" and low >= 0 and high <= 255
     if plain and (high >= BRIGHT or (images.dtype == np.uint8 and high == 0)):
         return images.astype(np.uint8)
-    why = "they may not be levels of 255" if plain else "not bytes from 0 to 255"
-    raise ValueError(f"images are {images.dtype} and their range {words(images)}: {why}; {mend(images)}")
+    if plain:
+        raise ValueError(
+            f"images are {images.dtype}, but {words(images)}: these may not be levels of 255; {mend(images)}"
+        )
+    raise ValueError(
+        f"images are {images.dtype}, must be uint8 grey levels from 0 to 255; {words(images)}: {mend(images)}"
+    )
 
 
 def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
@@ -116,7 +121,8 @@ def _line(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _are_whole(values: np.ndarray) -> bool:
-    return bool((np.abs(values) < 2**53).all()) and np.array_equal(values, np.rint(values))
+    wide = values.astype(np.float64)
+    return bool((np.abs(wide) < 2**53).all()) and np.array_equal(wide, np.rint(wide))
 
 
 def _from_one_hot(values: np.ndarray) -> np.ndarray:
@@ -159,8 +165,9 @@ def parts(values: np.ndarray, n: int) -> np.ndarray:
         validation = -1 if "test" in named else TEST
         numbers = {"train": TRAIN, "test": TEST, "val": validation}
         values = np.array([numbers.get(name, 9) for name in named])
-    values = values.astype(np.int64) if values.dtype == bool else values
-    if values.shape != (n,) or set(np.unique(values).tolist()) - {-1} != {TRAIN, TEST}:
+    if values.dtype == bool or (values.dtype.kind == "f" and _are_whole(values)):
+        values = values.astype(np.int64)
+    if values.shape != (n,) or values.dtype.kind not in "iu" or set(np.unique(values).tolist()) - {-1} != {TRAIN, TEST}:
         raise ValueError(
             f"split {values.shape} must be ({n},) and hold both 0 (training) and 1 (test), or train and test"
         )

@@ -40,15 +40,17 @@ def to_levels(values: np.ndarray, value_range: tuple[float, float]) -> np.ndarra
 
 
 def words(values: np.ndarray) -> str:
-    """The range of some numbers: "runs from 0 to 1", or that there is none."""
+    """The range of some numbers: "they run from 0 to 1", or that there is none."""
     low, high = values.min(), values.max()
-    return f"runs from {low:g} to {high:g}" if np.isfinite(low) and np.isfinite(high) else "holds NaN or infinity"
+    return (
+        f"they run from {low:g} to {high:g}" if np.isfinite(low) and np.isfinite(high) else "they hold NaN or infinity"
+    )
 
 
 def mend(values: np.ndarray) -> str:
     """Which range to state for some numbers."""
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        return "replace these values"
+        return "replace such values"
     fitting = [pair for pair in COMMON if pair[0] <= low and high <= pair[1]] or [(low, high)]
     return f"say which number is black and which is white, such as value_range: {list(fitting[0])}"
