@@ -36,8 +36,8 @@ MNIST, CELEBA = 60_000, 162_770
 REPOSITORY = Path(__file__).parents[1]
 TRIVIAL = {
     "nothing": "",
-    "imports of scores": "from engram import artifacts, provenance, score_stage\n",
-    "imports of train": "from engram import artifacts, membership, provenance, trained\n",
+    "imports of scores": "from engram.scores import stage\n",
+    "imports of train": "from engram.designs import membership\nfrom engram.training import trained\n",
 }
 
 
