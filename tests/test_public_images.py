@@ -172,7 +172,10 @@ def test_what_is_no_model_is_named(grey):
 TRAIN, HELD_OUT, SAMPLES = [[0.0, 0.0]], [[3.0, 4.0], [6.0, 8.0]], [[0.0, 2.5], [9.0, 9.0]]
 
 
-@pytest.mark.parametrize("cast", [list, np.array, lambda x: np.float16(x), torch.tensor, xr.DataArray], ids=repr)
+CASTS = {"list": list, "array": np.array, "float16": np.float16, "tensor": torch.tensor, "xarray": xr.DataArray}
+
+
+@pytest.mark.parametrize("cast", CASTS.values(), ids=CASTS)
 def test_the_ratio_of_distances_by_hand_from_any_form(cast):
     np.testing.assert_array_equal(engram.neighbors.distance_ratio(cast(TRAIN), np.array(HELD_OUT), cast(SAMPLES)), [2])
     index, distance = engram.neighbors.nearest(cast(TRAIN), torch.tensor(HELD_OUT))
