@@ -26,19 +26,19 @@ def array(values: Any, name: str) -> np.ndarray:
 
     Raises UserError where that is no rectangular array of numbers.
     """
-    found = _converted(values, name)
-    if isinstance(found, np.ma.MaskedArray):
-        if np.ma.is_masked(found):
-            place = first_place(np.ma.getmaskarray(found))
+    converted = _converted(values, name)
+    if isinstance(converted, np.ma.MaskedArray):
+        if np.ma.is_masked(converted):
+            place = first_place(np.ma.getmaskarray(converted))
             raise UserError(f"{name}: has masked values, of which the first is at {place}")
-        found = found.data
-    if found.dtype == object:
-        found = _from_objects(found, name)
-    if found.dtype.kind not in "biuf":
-        raise UserError(f"{name}: holds {found.dtype}, not numbers")
-    if found.dtype.kind == "f" and found.dtype not in (np.float32, np.float64):
-        return found.astype(np.float64)
-    return found.astype(found.dtype.newbyteorder("="), copy=False)
+        converted = converted.data
+    if converted.dtype == object:
+        converted = _from_objects(converted, name)
+    if converted.dtype.kind not in "biuf":
+        raise UserError(f"{name}: holds {converted.dtype}, not numbers")
+    if converted.dtype.kind == "f" and converted.dtype not in (np.float32, np.float64):
+        return converted.astype(np.float64)
+    return converted.astype(converted.dtype.newbyteorder("="), copy=False)
 
 
 def whole_number(value: Any, name: str, least: int) -> int:
@@ -60,8 +60,8 @@ def labelled(values: Any, name: str, numeric: bool = True) -> Labelled:
     else:
         labels = []
     labels = [None if label is None else np.asarray(label) for label in labels]
-    found = array(values, name) if numeric else _converted(values, name)
-    return Labelled(found, labels[0] if labels else None, labels[-1] if len(labels) > 1 else None)
+    converted = array(values, name) if numeric else _converted(values, name)
+    return Labelled(converted, labels[0] if labels else None, labels[-1] if len(labels) > 1 else None)
 
 
 def first_place(wrong: np.ndarray) -> tuple[int, ...]:
@@ -71,12 +71,12 @@ def first_place(wrong: np.ndarray) -> tuple[int, ...]:
 
 def _converted(values: Any, name: str) -> np.ndarray:
     try:
-        found = _to_numpy(values)
+        converted = _to_numpy(values)
     except Exception as error:  # every framework has errors of its own
         raise UserError(f"{name}: is no rectangular array of numbers ({first_line(error)})") from error
-    if not found.ndim:
+    if not converted.ndim:
         raise UserError(f"{name}: is a single {type(values).__name__}, not an array")
-    return found
+    return converted
 
 
 def _to_numpy(values: Any) -> np.ndarray:

@@ -59,8 +59,8 @@ def _score(chosen: argparse.Namespace) -> None:
     repeat = chosen.repeat and matrices.read_vector(chosen.repeat)
     table = engram.score(matrices.read(chosen.log_px), matrices.read(chosen.in_training), repeat)
     atomic.write(chosen.output, table.to_csv().encode())
-    found = int((table["q_value"] <= FDR).sum())
-    says = f"{found} of {len(table)} images are memorized at a false discovery rate of {FDR:.0%}"
+    memorized = int((table["q_value"] <= FDR).sum())
+    says = f"{memorized} of {len(table)} images are memorized at a false discovery rate of {FDR:.0%}"
     print(f"{chosen.output}: {f'scores of {len(table)} images' if table['q_value'].hasnans else says}")
 
 

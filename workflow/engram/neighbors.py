@@ -63,10 +63,10 @@ def _images(**given: Any) -> list[Tensor]:
 
 
 def _tensor(images: Any, name: str) -> Tensor:
-    found = tensor(images, name)
-    if found.ndim < 2 or not found.numel():
-        raise UserError(f"{name}: has the shape {tuple(found.shape)}, must be (images, ...) with at least one image")
-    return found
+    levels = tensor(images, name)
+    if levels.ndim < 2 or not levels.numel():
+        raise UserError(f"{name}: has the shape {tuple(levels.shape)}, must be (images, ...) with at least one image")
+    return levels
 
 
 def _require_one_scale(sets: dict[str, Tensor]) -> None:

@@ -66,8 +66,8 @@ def make(
     if "subset_of" in definition:
         from engram.datasets import sampling
 
-        whole = _built_in(definition["subset_of"], data_root, download_dir)
-        return sampling.subset(whole, name, definition.get("train"), definition.get("test"), stream)
+        image_set = _built_in(definition["subset_of"], data_root, download_dir)
+        return sampling.subset(image_set, name, definition.get("train"), definition.get("test"), stream)
     for kind, loader in KINDS.items():
         if kind in definition:
             return _imported(loader)(name, definition, stream)

@@ -92,14 +92,14 @@ def _hdf5_names(group, above: str = "") -> list[str]:
     """Arrays of a file and of its groups. What is a link is named, too, so that reading refuses it."""
     import h5py
 
-    found = []
+    below = []
     for name in group:
         hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
         if hard and isinstance(group[name], h5py.Group) and above.count("/") < 3:
-            found += _hdf5_names(group[name], f"{above}{name}/")
+            below += _hdf5_names(group[name], f"{above}{name}/")
         else:
-            found.append(above + name)
-    return found
+            below.append(above + name)
+    return below
 
 
 def _read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ class Roles:
 
 def roles(file: ArrayFile, definition: dict[str, Any]) -> Roles:
     """The arrays of a file by role. Raises UserError, listing what the file holds, if its images are not told."""
-    found = _by_convention(file.names)
+    conventional = _by_convention(file.names)
     named = {key: definition[key] for key in KEYS if isinstance(definition.get(key), str)}
     for key, name in named.items():
         if name not in file.names:
@@ -47,31 +47,33 @@ def roles(file: ArrayFile, definition: dict[str, Any]) -> Roles:
             advice = f"; did you mean {close[0]}?" if close else ""
             raise file.fault(f"has no array {name!r} ({key}); it holds {file.described()}{advice}")
     if "images" in named:
-        return _as_named(named, found)
+        return _as_named(named, conventional)
     if tests := [key for key in named if key.startswith("test_")]:
         raise file.fault(f"{tests[0]} is stated, but images is not; write images: NAME, too")
-    result = _as_found(found)
-    if "images" not in result.train:
+    chosen = _as_found(conventional)
+    if "images" not in chosen.train:
         raise file.fault(
             f"has no array 'images', nor x_train, train_images or the like; it holds {file.described()}; "
             "name the array of images, such as images: NAME, and labels: NAME if it has any"
         )
     for key in ("labels", "group", "split", "label_names"):
         if key in definition:
-            result.train.pop(key, None)
-            result.train |= {key: named[key]} if key in named else {}
-    return result
+            chosen.train.pop(key, None)
+            chosen.train |= {key: named[key]} if key in named else {}
+    return chosen
 
 
 def _by_convention(names: list[str]) -> dict[tuple[str, str], str]:
     """Array of each part ("" = the whole) and role."""
-    found: dict[tuple[str, str], list[str]] = {}
+    conventional: dict[tuple[str, str], list[str]] = {}
     for name in names:
         match = PATTERN.fullmatch(name)
         if match and not (match["before"] and match["after"]):
             part = PARTS.get((match["before"] or match["after"] or "").lower(), "")
-            found.setdefault((part, ROLE_OF[match["what"].lower()]), []).append(name)
-    return {(part, role): min(several, key=lambda name: _rank(role, name)) for (part, role), several in found.items()}
+            conventional.setdefault((part, ROLE_OF[match["what"].lower()]), []).append(name)
+    return {
+        (part, role): min(several, key=lambda name: _rank(role, name)) for (part, role), several in conventional.items()
+    }
 
 
 def _rank(role: str, name: str) -> int:
@@ -79,17 +81,18 @@ def _rank(role: str, name: str) -> int:
     return NAMES[role].index(what)
 
 
-def _as_named(named: dict[str, str], found: dict[tuple[str, str], str]) -> Roles:
+def _as_named(named: dict[str, str], conventional: dict[tuple[str, str], str]) -> Roles:
     """Nothing is guessed beside images that are named, but what carries the plain names."""
-    plain = {role: name for (part, role), name in found.items() if not part and role != "images"}
+    plain = {role: name for (part, role), name in conventional.items() if not part and role != "images"}
     train = {role: name for role, name in (plain | named).items() if not role.startswith("test_")}
     test = {key.removeprefix("test_"): name for key, name in named.items() if key.startswith("test_")}
     return Roles(train, test if "images" in test else {})
 
 
-def _as_found(found: dict[tuple[str, str], str]) -> Roles:
+def _as_found(conventional: dict[tuple[str, str], str]) -> Roles:
     parts = {
-        part: {role: name for (of, role), name in found.items() if of == part} for part in ("", "train", "val", "test")
+        part: {role: name for (of, role), name in conventional.items() if of == part}
+        for part in ("", "train", "val", "test")
     }
     if "images" in parts[""]:
         return Roles(parts[""])

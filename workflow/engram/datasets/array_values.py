@@ -108,9 +108,9 @@ def class_labels(values: np.ndarray, n: int) -> np.ndarray | list[str]:
     if values.shape != (n,) or values.dtype.kind not in "iu":
         raise ValueError(f"labels are {values.dtype} {values.shape}, must be integers ({n},), one an image, or words")
     if values.min() < -1 or values.max() >= MOST_LABELS:
-        found = f"{values.min()} to {values.max()}"
+        extent = f"{values.min()} to {values.max()}"
         raise ValueError(
-            f"labels run from {found}, must lie between -1 (none) and {MOST_LABELS - 1}; number the classes, or save words"
+            f"labels run from {extent}, must lie between -1 (none) and {MOST_LABELS - 1}; number the classes, or save words"
         )
     return values
 

@@ -31,12 +31,12 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
     file = ArrayFile(name, kind, definition[kind])
     chosen = roles(file, definition)
     try:
-        whole, has_split = _image_set(file, chosen, definition)
+        image_set, has_split = _image_set(file, chosen, definition)
     except ValueError as error:
         raise file.fault(str(error)) from error
     if has_split:
-        whole.reading.note_unused(definition)
-    return whole if has_split else split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
+        image_set.reading.note_unused(definition)
+    return image_set if has_split else split_by_fraction(image_set, name, definition.get("test_fraction", 0.1), stream)
 
 
 def _image_set(file: ArrayFile, chosen: Roles, definition: dict[str, Any]) -> tuple[ImageSet, bool]:
@@ -64,10 +64,10 @@ def _image_set(file: ArrayFile, chosen: Roles, definition: dict[str, Any]) -> tu
     ]
     source = readable(f"{len(images)} images of the file {file.path}")
     shape = images.shape[1:]
-    whole = from_source(images, shape, labels, split, label_names, source, path, group=group, reading=reading)
+    image_set = from_source(images, shape, labels, split, label_names, source, path, group=group, reading=reading)
     if (split == -1).any():
-        whole = whole.take(np.flatnonzero(whole.split != -1))
-    return whole, several or "split" in chosen.train
+        image_set = image_set.take(np.flatnonzero(image_set.split != -1))
+    return image_set, several or "split" in chosen.train
 
 
 def _view(arrays: dict[str, np.ndarray], half: dict[str, str], axes: str | None) -> np.ndarray:
@@ -97,18 +97,18 @@ def _labels(
     """Labels (n,), -1 = none, and the classes' names: those given, the words found, or the numbers as text."""
     given = definition.get("label_names")
     names = list(given) if isinstance(given, list) else array_values.texts(arrays[names_array]) if names_array else None
-    found = [
+    parts = [
         array_values.class_labels(arrays[half["labels"]], count) if "labels" in half else np.full(count, -1)
         for half, count in zip(halves, counts, strict=True)
     ]
-    words = sorted({word for labels in found if isinstance(labels, list) for word in labels} - {""})
+    words = sorted({word for labels in parts if isinstance(labels, list) for word in labels} - {""})
     if words:
         names = names or words
         if missing := [word for word in words if word not in names]:
             raise ValueError(f"label_names {names} lack {', '.join(missing[:5])}, which labels hold")
         index = {"": -1} | {name: number for number, name in enumerate(names)}
-        found = [np.array([index[word] for word in labels]) if isinstance(labels, list) else labels for labels in found]
-    labels = np.concatenate(found)
+        parts = [np.array([index[word] for word in labels]) if isinstance(labels, list) else labels for labels in parts]
+    labels = np.concatenate(parts)
     if names is not None and labels.max() >= len(names):
         raise ValueError(f"label_names holds {len(names)} names, but labels run up to {labels.max()}; give one a class")
     if labels.max() < 0:
@@ -126,11 +126,11 @@ def _per_image(
     """The array of a role over all images, -1 for a half that lacks it; None if both do."""
     if not any(role in half for half in halves):
         return None
-    found = [
+    parts = [
         convert(arrays[half[role]], count) if role in half else np.full(count, -1)
         for half, count in zip(halves, counts, strict=True)
     ]
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _reading(file: ArrayFile, chosen: Roles, images: np.ndarray, told: str, validation: int) -> Reading:

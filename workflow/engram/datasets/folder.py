@@ -44,7 +44,7 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
 
     label_names = sorted({file.class_name for file in files} - {""})
     index = {"": -1} | {label: k for k, label in enumerate(label_names)}
-    whole = from_source(
+    image_set = from_source(
         images,
         shape,
         np.array([index[file.class_name] for file in files]),
@@ -55,9 +55,9 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         reading=replace(reading, split=f"the folders {split_folders}"),
     )
     if not split_folders:
-        return split_by_fraction(whole, name, definition.get("test_fraction", 0.1), stream)
+        return split_by_fraction(image_set, name, definition.get("test_fraction", 0.1), stream)
     reading.note_unused(definition)
-    return whole
+    return image_set
 
 
 def _held_instead(folder: Path) -> str:

@@ -20,7 +20,7 @@ def images_below(folder: Path, reading: Reading) -> list[Names]:
 
 def _files(folder: Path, reading: Reading) -> list[Names]:
     """Every file below the folder, in order, but those of hidden folders and of the system."""
-    found: list[Names] = []
+    files: list[Names] = []
     waiting: list[tuple[Names, frozenset[str]]] = [((), frozenset([os.path.realpath(folder)]))]
     while waiting:
         names, above = waiting.pop()
@@ -36,12 +36,12 @@ def _files(folder: Path, reading: Reading) -> list[Names]:
             if entry.name.startswith(".") or entry.name.lower() in OF_THE_SYSTEM:
                 reading.skip("hidden, or the system's own", path + ("/" if entry.is_dir() else ""))
             elif not entry.is_dir():
-                found.append(below)
+                files.append(below)
             elif (real := os.path.realpath(entry.path)) in above:
                 reading.skip("links to a folder that they lie in", path)
             else:
                 waiting.append((below, above | {real}))
-    return sorted(found)
+    return sorted(files)
 
 
 def _is_image(folder: Path, names: Names, reading: Reading) -> bool:
@@ -66,5 +66,5 @@ def _ending(names: Names) -> str:
 
 def endings_there(folder: Path) -> str:
     """What a folder without images holds: its files' endings, counted."""
-    found = Counter(_ending(names) or "no ending" for names in _files(folder, Reading()))
-    return ", ".join(f"{count} {ending}" for ending, count in found.most_common(5))
+    endings = Counter(_ending(names) or "no ending" for names in _files(folder, Reading()))
+    return ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))

@@ -52,9 +52,9 @@ def image_files(folder: Path, reading: Reading) -> tuple[list[ImageFile], str]:
         for path, _ in by_part["val"]:
             reading.skip("validation images, left out because there is a test folder", path)
     test = by_part["test"] or by_part["val"]
-    found = _with_classes(by_part["train"], TRAIN, reading) + _with_classes(test, TEST, reading)
-    _note_names(found, reading)
-    return found, _in_words(part_of)
+    placed = _with_classes(by_part["train"], TRAIN, reading) + _with_classes(test, TEST, reading)
+    _note_names(placed, reading)
+    return placed, _in_words(part_of)
 
 
 def _is_part(folder: str) -> bool:

@@ -62,7 +62,7 @@ def from_source(
     Without `path` it is the index of the image; `more` are further fields of ImageSet.
     """
     source_index = np.arange(len(images), dtype=np.int32)
-    whole = ImageSet(
+    image_set = ImageSet(
         images.reshape(len(images), -1),
         image_shape,
         labels.astype(np.int16),
@@ -73,9 +73,9 @@ def from_source(
         np.array([str(index) for index in source_index] if path is None else path, dtype=object),
         **more,
     )
-    if (np.diff(whole.split) >= 0).all():
-        return whole
-    return whole.take(np.argsort(whole.split, kind="stable"))
+    if (np.diff(image_set.split) >= 0).all():
+        return image_set
+    return image_set.take(np.argsort(image_set.split, kind="stable"))
 
 
 def pad(images: np.ndarray, margin: int) -> np.ndarray:

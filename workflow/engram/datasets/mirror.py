@@ -98,10 +98,10 @@ def unpacked(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read ({error}); get the file again") from error
 
 
-def require_md5(path: Path, found: str, published: str) -> None:
-    """Raise UserError unless the MD5 sum `found` for `path` is the `published` one."""
-    if found != published:
-        raise UserError(f"{path}: is not the published file: its content's MD5 is {found}, must be {published}")
+def require_md5(path: Path, md5: str, published: str) -> None:
+    """Raise UserError unless the MD5 sum `md5` for `path` is the `published` one."""
+    if md5 != published:
+        raise UserError(f"{path}: is not the published file: its content's MD5 is {md5}, must be {published}")
 
 
 def md5_of(content: bytes) -> str:

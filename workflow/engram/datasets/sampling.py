@@ -15,10 +15,10 @@ def apportion(counts: np.ndarray, size: int) -> np.ndarray:
 
     Sums to `size`; each class is within one of its exact share, and within its count. Ties go to the first class.
     """
-    whole, remainder = np.divmod(counts.astype(np.int64) * size, counts.sum())
-    short = size - whole.sum()
-    whole[np.argsort(-remainder, kind="stable")[:short]] += 1
-    return whole
+    drawn, remainder = np.divmod(counts.astype(np.int64) * size, counts.sum())
+    short = size - drawn.sum()
+    drawn[np.argsort(-remainder, kind="stable")[:short]] += 1
+    return drawn
 
 
 def stratified_draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -37,45 +37,45 @@ def whole_groups(group: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     return np.flatnonzero(np.isin(unit, order[: max(1, drawn)]))
 
 
-def split_off_test(whole: ImageSet, size: int, stream: tuple[Name, ...]) -> ImageSet:
-    """`whole` with `size` of its images, drawn by class, as test set, and the others, in random order, to train on.
+def split_off_test(image_set: ImageSet, size: int, stream: tuple[Name, ...]) -> ImageSet:
+    """`image_set` with `size` of its images, drawn by class, as test set, and the others, in random order, to train on.
 
     Where there are groups, the test set is of whole groups, or an image would be tested whose twin is trained on.
     """
     rng = generator(*stream, "test")
-    grouped = whole.group is not None and (whole.group >= 0).any()
-    test = whole_groups(whole.group, size, rng) if grouped else stratified_draw(whole.labels, size, rng)
-    train = generator(*stream, "train").permutation(np.setdiff1d(np.arange(len(whole.labels)), test))
+    grouped = image_set.group is not None and (image_set.group >= 0).any()
+    test = whole_groups(image_set.group, size, rng) if grouped else stratified_draw(image_set.labels, size, rng)
+    train = generator(*stream, "train").permutation(np.setdiff1d(np.arange(len(image_set.labels)), test))
     split = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
-    return whole.take(np.concatenate([train, test]), split=split)
+    return image_set.take(np.concatenate([train, test]), split=split)
 
 
-def split_by_fraction(whole: ImageSet, name: str, fraction: float, stream: tuple[Name, ...]) -> ImageSet:
+def split_by_fraction(image_set: ImageSet, name: str, fraction: float, stream: tuple[Name, ...]) -> ImageSet:
     """`split_off_test` of the share `fraction`, but at least one image, of the user's data set `name`."""
     if not 0 < fraction < 1:
         raise UserError(f"datasets.{name}.test_fraction: is {fraction}, must lie between 0 and 1, such as 0.1")
-    n = len(whole.labels)
+    n = len(image_set.labels)
     size = max(1, round(n * fraction))
     if size >= n:
         raise UserError(f"datasets.{name}: {n} image(s) with test_fraction {fraction} leave none to train on")
-    parts = split_off_test(whole, size, stream)
+    parts = split_off_test(image_set, size, stream)
     if parts.split.all():
         raise UserError(
             f"datasets.{name}: all images are of one group, which leaves none to train on or none to test with"
         )
-    how = "whole groups" if whole.group is not None else "by class"
+    how = "whole groups" if image_set.group is not None else "by class"
     split = f"a share of {fraction} drawn at random ({how}) and set aside as test images"
-    return replace(parts, reading=replace(whole.reading, split=split))
+    return replace(parts, reading=replace(image_set.reading, split=split))
 
 
-def subset(whole: ImageSet, name: str, train: int | None, test: int | None, stream: tuple[Name, ...]) -> ImageSet:
-    """`train` of the training and `test` of the test images of `whole`, each drawn by class; None takes all of them."""
+def subset(image_set: ImageSet, name: str, train: int | None, test: int | None, stream: tuple[Name, ...]) -> ImageSet:
+    """`train` of the training and `test` of the test images of `image_set`, each drawn by class; None takes all of them."""
     rows = []
     for part, split, size in (("train", TRAIN, train), ("test", TEST, test)):
-        pool = np.flatnonzero(whole.split == split)
+        pool = np.flatnonzero(image_set.split == split)
         size = len(pool) if size is None else size
         if not 0 < size <= len(pool):
             raise UserError(f"datasets.{name}.{part}: is {size}, must be 1 to {len(pool)}, what there is to draw from")
-        rows.append(pool[stratified_draw(whole.labels[pool], size, generator(*stream, part))])
-    drawn = f"{train or 'all'} training and {test or 'all'} test images of: {whole.source}"
-    return whole.take(np.concatenate(rows), source=drawn)
+        rows.append(pool[stratified_draw(image_set.labels[pool], size, generator(*stream, part))])
+    drawn = f"{train or 'all'} training and {test or 'all'} test images of: {image_set.source}"
+    return image_set.take(np.concatenate(rows), source=drawn)

@@ -140,10 +140,10 @@ def _damaged(path: str | Path, error: Exception) -> str:
 
 
 def _require_kind(stored: Mapping[str, Any], kind: str, path: str | Path) -> None:
-    found = stored.get("kind"), stored.get("format_version")
-    if found != (kind, FORMAT_VERSION):
+    stated = stored.get("kind"), stored.get("format_version")
+    if stated != (kind, FORMAT_VERSION):
         raise UserError(
-            f"{path}: is {found[0]!r}, format {found[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
+            f"{path}: is {stated[0]!r}, format {stated[1]}, not {kind!r}, format {FORMAT_VERSION}; {make_again(path)}"
         )
 
 

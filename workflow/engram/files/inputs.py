@@ -39,10 +39,10 @@ def likelihoods_by_epoch(
     """Likelihood files by the epoch they are of, in its order; of one `estimator` only, if it is named."""
     if estimator is not None:
         likelihoods = [path for path in likelihoods if _estimator_of(path) == estimator]
-    found: dict[int, list[str | Path]] = {}
+    by_epoch: dict[int, list[str | Path]] = {}
     for path in likelihoods:
-        found.setdefault(epoch_of(path), []).append(path)
-    return dict(sorted(found.items()))
+        by_epoch.setdefault(epoch_of(path), []).append(path)
+    return dict(sorted(by_epoch.items()))
 
 
 def _estimator_of(likelihood: str | Path) -> str:

@@ -151,7 +151,7 @@ class Training:
             lengths = [len(images[start : start + size]) for images in x]
             # Folds may differ by an image, so the last batches of an epoch may differ in size.
             for length in sorted({*lengths} - {0}):
-                members = [index for index, found in enumerate(lengths) if found == length]
+                members = [index for index, own_length in enumerate(lengths) if own_length == length]
                 here = slice(start, start + length)
                 loss = pack.step(members, *(torch.stack([part[i][here] for i in members]) for part in (x, noise)))
                 total[members if len(members) < len(pack) else slice(None)] += loss
