@@ -53,8 +53,9 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
 def rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(label, text) of each line of a summary."""
     channels, height, width = summary["image_shape"]
+    count = f"{summary['training']} training and {summary['test']} test images"  # which a subset's source says, too
     lines = [
-        ("images", f"{summary['training']} training and {summary['test']} test images from: {summary['source']}"),
+        ("images", summary["source"] if summary["source"].startswith(count) else f"{count} from: {summary['source']}"),
         ("stored as", f"{width} x {height} {'grey' if channels == 1 else 'RGB'}, levels {_range(summary)}"),
         ("split by", summary["split"] or "the source"),
     ]
