@@ -1,5 +1,7 @@
 """Training: what it draws, what it survives, and how it says that it failed."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -135,6 +137,32 @@ def test_a_second_training_of_the_same_models_says_who_holds_them_and_stops(tmp_
     assert f"process {os.getpid()}" in second.stderr and "is still training these models" in second.stderr
     with StateFolder(tmp_path, "f").locked():
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_training_goes_on(code, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(fcntl, "flock", raising(OSError(code, os.strerror(code))))
+    with StateFolder(tmp_path, "f").locked():
+        StateFolder(tmp_path, "f").save("state", {"a": np.ones(2)})
+    assert StateFolder(tmp_path, "f").load("state")["a"].sum() == 2
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path}/lock: its file system has no locks ({os.strerror(code)}); going on without")
+    assert "do not train these models by two processes at once" in warning
+
+
+def test_another_fault_of_the_lock_is_not_taken_for_a_file_system_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", raising(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output error"), StateFolder(tmp_path, "f").locked():
+        pass
+
+
+def raising(error):
+    """A function that takes anything and raises `error`."""
+
+    def function(*_):
+        raise error
+
+    return function
 
 
 def test_a_rate_far_too_high_ends_with_the_model_and_the_key_to_change(images, tmp_path):
