@@ -12,7 +12,7 @@ import torch
 
 from engram.errors import UserError
 from engram.files import artifacts
-from engram.training import trained, training
+from engram.training import stage, trained, training
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Plan, Training
 
@@ -163,6 +163,24 @@ def raising(error):
         raise error
 
     return function
+
+
+def test_a_setting_that_the_model_does_not_take_is_named_with_the_experiment(images):
+    with pytest.raises(
+        UserError, match=r"^experiments\.e\.model: model bernoulli_mlp_vae takes no 'latent'; did you mean"
+    ):
+        Training(plan(model={"name": "bernoulli_mlp_vae", "latent": 2}), images)
+
+
+@pytest.mark.parametrize(("batch_size", "warnings"), [(82, 0), (83, 0), (84, 1)])
+def test_a_batch_of_more_images_than_there_are_is_said_with_the_key_and_what_would_be_right(
+    batch_size, warnings, caplog
+):
+    stage._mind_batches(plan(batch_size=batch_size))  # folds of 20 or 21 of 103 images: models see 82 or 83
+    assert len(caplog.messages) == warnings
+    for message in caplog.messages:
+        assert message.startswith("experiments.e.training.batch_size is 84, but a model is trained on 83 images")
+        assert "a batch_size of 21, say" in message
 
 
 def test_a_rate_far_too_high_ends_with_the_model_and_the_key_to_change(images, tmp_path):
