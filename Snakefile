@@ -7,6 +7,9 @@ from snakemake.utils import min_version
 min_version("9.13")
 
 
+include: "rules/start.smk"
+
+
 configfile: "config.yaml"
 
 

@@ -4,15 +4,8 @@ import functools
 import hashlib
 import os
 import re
-import sys
-from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-
-WORKFLOW = Path(workflow.basedir) / "workflow"
-
-sys.path.insert(0, str(WORKFLOW))
 
 from engram import catalogue
 from engram import config as engram_config
@@ -21,7 +14,6 @@ from engram.runtime import requests
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded
 from engram.designs.repeats import FULL
-from engram.errors import UserError
 from engram.report import contents
 from engram.runtime.machine import has_gpu
 from engram.files import kept, layout, own_images

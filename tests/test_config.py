@@ -34,6 +34,62 @@ MISTAKES = {
     "text number": ((*QUICKSTART, "training", "learning_rate"), "1e-3", ["is '1e-3', not a number; write 0.001"]),
     "zero rate": ((*QUICKSTART, "training", "learning_rate"), 0, ["learning_rate is 0; it must be above 0"]),
     "untrained epoch": ((*QUICKSTART, "scored_epochs"), [20, 41], ["scored_epochs is [20, 41]", "epochs, which is 40"]),
+    "more folds than images": (
+        (*QUICKSTART, "membership", "folds"),
+        1001,
+        ["quickstart.membership.folds is 1001; k_fold of the 1000 training images of mnist1k takes 2 to 1000"],
+    ),
+    "more folds than half of the images": (
+        ("experiments", "null_mnist5k", "membership", "folds"),
+        2251,
+        ["null_mnist5k.membership.folds is 2251; null of the 4500 training images of mnist5k takes 2 to 2250"],
+    ),
+    "more folds than images of a subset": (
+        ("experiments", "mnist_lr1e-3_small", "membership", "folds"),
+        6001,
+        ["mnist_lr1e-3_small.membership.folds is 6001; k_fold of the 6000 training images of mnist6k"],
+    ),
+    "a subset of more than there is": (
+        ("datasets", "a"),
+        {"subset_of": "cifar10", "train": 50_001, "test": 10},
+        ["datasets.a.train is 50001; cifar10 has 50000 train images to draw from"],
+    ),
+    "a name in capitals": ((*QUICKSTART, "dataset"), "MNIST1K", ["did you mean 'mnist1k'?"]),
+    "unknown model": (
+        (*QUICKSTART, "model", "name"),
+        "bernouli_mlp_vae",
+        [
+            "quickstart.model.name is 'bernouli_mlp_vae'",
+            "did you mean 'bernoulli_mlp_vae'? (your own is written module:",
+        ],
+    ),
+    "misspelt setting of a model": (
+        (*QUICKSTART, "model", "latnt_dim"),
+        8,
+        ["quickstart.model has an unknown key 'latnt_dim'; did you mean 'latent_dim'?"],
+    ),
+    "setting of another model": (
+        (*QUICKSTART, "model", "components"),
+        8,
+        ["quickstart.model has an unknown key 'components'; choose latent_dim, hidden"],
+    ),
+    "misspelt key at the top": (
+        ("datastes",),
+        {},
+        ["config.yaml has an unknown key 'datastes'; did you mean datasets?"],
+    ),
+    "misspelt key of an experiment": (
+        (*QUICKSTART, "membershp"),
+        {},
+        ["experiments.quickstart has an unknown key 'membershp'; did you mean membership?"],
+    ),
+    "misspelt key of an estimator": (
+        ("estimators", "corrected", "newton_step"),
+        2,
+        ["estimators.corrected has an unknown key 'newton_step'; did you mean newton_steps?"],
+    ),
+    "nothing under experiments": (("experiments",), None, ["experiments is empty (null), not a mapping"]),
+    "no experiment to run": (("run",), [], ["run is []; it must have at least 1 entries"]),
     "falling epochs": ((*QUICKSTART, "scored_epochs"), [40, 20], ["must rise"]),
     "unknown estimator": ((*QUICKSTART, "estimators"), ["publshed"], ["'publshed'", "did you mean 'published'?"]),
     "unknown run": (("run",), ["quikstart"], ["run names 'quikstart'", "did you mean 'quickstart'?"]),
@@ -60,7 +116,7 @@ MISTAKES = {
         "~/pictures",
         ["datasets.a is '~/pictures', not a mapping; write {folder: ~/pictures}"],
     ),
-    "no definition": (("datasets", "a"), None, ["datasets.a is None, not a mapping"]),
+    "no definition": (("datasets", "a"), None, ["datasets.a is empty (null), not a mapping"]),
     "a list of folders": (("datasets", "a"), {"folder": ["x", "y"]}, ["datasets.a.folder is ['x', 'y'], not a text"]),
     "a misspelt key of a folder": (
         ("datasets", "a"),

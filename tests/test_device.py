@@ -83,12 +83,13 @@ def claim(tmp_path):
     """Start a job that claims a GPU; jobs of one test share their slots with no other test or user."""
     started = []
 
-    def start(**environment):
+    def start(first="", **environment):
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(CLAIM)],
+            [sys.executable, "-c", textwrap.dedent(first) + textwrap.dedent(CLAIM)],
             env=os.environ | {"TMPDIR": str(tmp_path)} | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         started.append(process)
@@ -100,6 +101,7 @@ def claim(tmp_path):
         process.wait()
         process.stdin.close()
         process.stdout.close()
+        process.stderr.close()
 
 
 def test_each_of_several_jobs_gets_a_gpu_of_its_own_and_a_further_one_waits(claim):
@@ -122,3 +124,20 @@ def test_gpus_are_told_apart_by_what_they_are_not_by_their_number_in_the_job(cla
     # Number 0 of either job, but different GPUs, as SLURM hands them out.
     assert claim(CUDA_VISIBLE_DEVICES="0").stdout.readline() == "0\n"
     assert claim(CUDA_VISIBLE_DEVICES="1").stdout.readline() == "1\n"
+
+
+WITHOUT_LOCKS = """
+    import errno, fcntl, os
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    fcntl.flock = flock
+"""
+
+
+def test_where_the_temporary_folder_has_no_locks_a_gpu_is_used_and_what_to_do_is_said(claim):
+    job = claim(first=WITHOUT_LOCKS)
+    assert job.stdout.readline() == "0\n"
+    warning = job.stderr.readline()
+    assert "GPU-0: its file system has no locks (No locks available)" in warning and "set TMPDIR" in warning

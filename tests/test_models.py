@@ -1,5 +1,6 @@
 """The models: sizes as published, formulas as written, and user models by name."""
 
+import inspect
 import sys
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from engram.errors import UserError
-from engram.models import LatentVariableModel, build, known_models, protocols
+from engram.models import LatentVariableModel, build, building, known_models, protocols
+from engram.models.known import SETTINGS
 
 MNIST, COLOUR = (1, 32, 32), (3, 32, 32)
 CONVOLUTIONAL = [
@@ -212,16 +214,24 @@ def test_a_users_own_model_is_imported_by_name(tmp_path, monkeypatch):
         sys.modules.pop("my_models", None)
 
 
+@pytest.mark.parametrize("name", known_models())
+def test_the_settings_that_a_model_is_said_to_take_are_those_of_its_class(name):
+    taken = [*inspect.signature(building._import(name)).parameters]
+    assert taken == ["image_shape", *SETTINGS[name]]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
         (
             "bernoulli_mlp",
             {},
-            "model 'bernoulli_mlp' is unknown; choose .*, bernoulli_mlp_vae, .* or write module:Class",
+            r"model 'bernoulli_mlp' is unknown; did you mean 'bernoulli_mlp_vae'\? \(your own is written module:Class\)",
         ),
         ("no_such_module:Model", {}, "could not be imported"),
-        ("bernoulli_mlp_vae", {"latent": 3}, "unexpected keyword argument 'latent'"),
+        ("bernoulli_mlp_vae", {"latent": 3}, r"takes no 'latent'; did you mean 'latent_dim'\?$"),
+        ("engram.models.mlp_vae:BernoulliMLPVAE", {"hiden": (4,)}, r"takes no 'hiden'; did you mean 'hidden'\?$"),
+        ("bernoulli_mlp_vae", {"latent_dim": "3"}, "model bernoulli_mlp_vae with {'latent_dim': '3'}: "),
     ],
 )
 def test_a_mistake_in_the_model_is_named(name, settings, words):

@@ -1,5 +1,7 @@
 """Training: what it draws, what it survives, and how it says that it failed."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import torch
 
 from engram.errors import UserError
 from engram.files import artifacts
-from engram.training import trained, training
+from engram.training import stage, trained, training
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Plan, Training
 
@@ -135,6 +137,50 @@ def test_a_second_training_of_the_same_models_says_who_holds_them_and_stops(tmp_
     assert f"process {os.getpid()}" in second.stderr and "is still training these models" in second.stderr
     with StateFolder(tmp_path, "f").locked():
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_training_goes_on(code, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(fcntl, "flock", raising(OSError(code, os.strerror(code))))
+    with StateFolder(tmp_path, "f").locked():
+        StateFolder(tmp_path, "f").save("state", {"a": np.ones(2)})
+    assert StateFolder(tmp_path, "f").load("state")["a"].sum() == 2
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path}/lock: its file system has no locks ({os.strerror(code)}); going on without")
+    assert "do not train these models by two processes at once" in warning
+
+
+def test_another_fault_of_the_lock_is_not_taken_for_a_file_system_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", raising(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output error"), StateFolder(tmp_path, "f").locked():
+        pass
+
+
+def raising(error):
+    """A function that takes anything and raises `error`."""
+
+    def function(*_):
+        raise error
+
+    return function
+
+
+def test_a_setting_that_the_model_does_not_take_is_named_with_the_experiment(images):
+    with pytest.raises(
+        UserError, match=r"^experiments\.e\.model: model bernoulli_mlp_vae takes no 'latent'; did you mean"
+    ):
+        Training(plan(model={"name": "bernoulli_mlp_vae", "latent": 2}), images)
+
+
+@pytest.mark.parametrize(("batch_size", "warnings"), [(82, 0), (83, 0), (84, 1)])
+def test_a_batch_of_more_images_than_there_are_is_said_with_the_key_and_what_would_be_right(
+    batch_size, warnings, caplog
+):
+    stage._mind_batches(plan(batch_size=batch_size))  # folds of 20 or 21 of 103 images: models see 82 or 83
+    assert len(caplog.messages) == warnings
+    for message in caplog.messages:
+        assert message.startswith("experiments.e.training.batch_size is 84, but a model is trained on 83 images")
+        assert "a batch_size of 21, say" in message
 
 
 def test_a_rate_far_too_high_ends_with_the_model_and_the_key_to_change(images, tmp_path):

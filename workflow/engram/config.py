@@ -15,11 +15,11 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from engram import datasets
+from engram.config_experiment import in_experiment
 from engram.conventions import AS_PUBLISHED_AND_CORRECTED
-from engram.datasets import sizes
-from engram.datasets.known import KINDS
+from engram.datasets.known import KINDS, images_of
 from engram.datasets.paths import absent, expanded
-from engram.errors import UserError
+from engram.errors import UserError, suggest
 
 SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
 # Anchors let a few lines of YAML unfold to billions of values. At most: values in all, levels, and characters of a text.
@@ -114,7 +114,8 @@ def _oddity(value: Any) -> str | None:
 
 def _explain(error: ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path)) or "config.yaml"
-    value, shown = error.instance, SHORT.repr(error.instance)
+    value = error.instance
+    shown = "empty (null)" if value is None else SHORT.repr(value)
     match error.validator:
         case "additionalProperties":
             return _explain_unknown_key(error, key)
@@ -199,7 +200,7 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
     """Mistakes between keys, which the schema cannot see."""
     experiments, estimators = config["experiments"], config["estimators"]
     problems = [
-        f"run names {name!r}, which is no experiment; {_choose(name, experiments)}"
+        f"run names {name!r}, which is no experiment; {suggest(name, experiments)}"
         for name in config["run"]
         if name not in experiments
     ]
@@ -215,69 +216,40 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
         if name in datasets.known():
             problems.append(f"datasets.{name}: this name is built in; choose another")
         if source is not None and source not in datasets.known():
-            problems.append(f"datasets.{name}.subset_of is {source!r}; {_choose(source, datasets.known())}")
+            problems.append(f"datasets.{name}.subset_of is {source!r}; {suggest(source, datasets.known())}")
+        elif source is not None:
+            problems += _in_subset(name, definition)
         black, white = definition.get("value_range", (0, 1))
         if black >= white:
             problems.append(
                 f"datasets.{name}.value_range is {[black, white]}; the first number is black, and below white"
             )
     for name, experiment in experiments.items():
-        of_experiment = _in_experiment(experiment, known, estimators) + _in_data_of(experiment, defined)
+        of_experiment = in_experiment(experiment, known, estimators, defined)
         problems += [f"experiments.{name}.{problem}" for problem in of_experiment]
     for name, reproduction in config.get("reproductions", {}).items():
         problems += [f"reproductions.{name}{problem}" for problem in _in_reproduction(name, reproduction, experiments)]
     return problems
 
 
-def _in_experiment(experiment: dict[str, Any], known: list[str], estimators: dict[str, Any]) -> list[str]:
-    problems = []
-    if experiment["dataset"] not in known:
-        problems.append(
-            f"dataset is {experiment['dataset']!r}, which is unknown; {_choose(experiment['dataset'], known)}"
-        )
-    for estimator in experiment["estimators"]:
-        if estimator not in estimators:
-            problems.append(f"estimators names {estimator!r}, which is not defined; {_choose(estimator, estimators)}")
-    for estimator in experiment.get("overrides", {}):
-        if estimator not in experiment["estimators"]:
-            advice = _choose(estimator, experiment["estimators"])
-            problems.append(f"overrides names {estimator!r}, which is none of its estimators; {advice}")
-    epochs, scored = experiment["training"]["epochs"], experiment["scored_epochs"]
-    if scored != sorted(scored) or scored[-1] > epochs:
-        problems.append(f"scored_epochs is {scored}; it must rise and not pass training.epochs, which is {epochs}")
-    membership = experiment["membership"]
-    if membership["design"] in ("k_fold", "null") and "folds" not in membership:
-        problems.append(f"membership lacks folds, which the design {membership['design']} needs")
-    return problems
-
-
-def _in_data_of(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
-    """A size of images that the experiment's model cannot take, and a distance that no one asks for."""
-    problems = []
-    model, side = experiment["model"]["name"], defined.get(experiment["dataset"], {}).get("image_size")
-    if side and "conv_vae" in model and ":" not in model and not sizes.fits(side, side):
-        problems.append(
-            f"dataset is {experiment['dataset']!r}, whose image_size is {side}; {model} takes multiples of {sizes.DIVISOR}, "
-            f"at least {sizes.LEAST_SIDE}: write image_size: {sizes.fitting_size(side)}"
-        )
-    membership = experiment["membership"]
-    if "duplicate_distance" in membership and "groups_from" not in membership:
-        problems.append("membership has a duplicate_distance, which takes effect only with groups_from: duplicates")
-    return problems
+def _in_subset(name: str, definition: dict[str, Any]) -> list[str]:
+    """A subset that is larger than what it is drawn from."""
+    source = definition["subset_of"]
+    there = dict(zip(("train", "test"), images_of(source) or (), strict=False))
+    return [
+        f"datasets.{name}.{part} is {definition[part]}; {source} has {most} {part} images to draw from"
+        for part, most in there.items()
+        if definition[part] > most
+    ]
 
 
 def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[str, Any]) -> list[str]:
     problems = [": an experiment has this name, too; choose another"] if name in experiments else []
     for published, ours in reproduction.items():
         if ours not in experiments:
-            problems.append(f".{published} is {ours!r}, which is no experiment; {_choose(ours, experiments)}")
+            problems.append(f".{published} is {ours!r}, which is no experiment; {suggest(ours, experiments)}")
             continue
         for estimator in AS_PUBLISHED_AND_CORRECTED.values():
             if estimator not in experiments[ours]["estimators"]:
                 problems.append(f".{published} is {ours!r}, whose estimators lack {estimator!r}; add it there")
     return problems
-
-
-def _choose(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(str(name), list(known), 1)
-    return f"did you mean {close[0]!r}?" if close else f"choose {', '.join(known)}"

@@ -15,6 +15,14 @@ PUBLISHED = {
 }
 # Built in, too, and defined as a user defines a subset.
 SUBSETS = {"mnist1k": {"subset_of": "mnist5k", "train": 1000, "test": 500}}
+# name -> training and test images that there are
+IMAGES = {
+    "mnist5k": (4_500, 500),
+    "mnist": (60_000, 10_000),
+    "fashion_mnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000),
+    "celeba": (162_770, 39_829),
+}
 # key of an entry under `datasets` that says what it is -> loader(name, definition, stream)
 KINDS = {
     "folder": "engram.datasets.folder:load",
@@ -38,3 +46,15 @@ def modules_of(name: str, definition: dict[str, Any] | None) -> list[str]:
     else:
         loaders = [loader for key, loader in KINDS.items() if key in definition]
     return sorted({loader.partition(":")[0] for loader in loaders})
+
+
+def images_of(name: str, definition: dict[str, Any] | None = None) -> tuple[int, int] | None:
+    """Numbers of training and test images of a data set; None where only its files tell.
+
+    >>> images_of("mine", {"subset_of": "mnist", "train": 100, "test": 10})
+    (100, 10)
+    """
+    definition = SUBSETS.get(name) if definition is None else definition
+    if definition is None:
+        return IMAGES.get(name)
+    return (definition["train"], definition["test"]) if "subset_of" in definition else None

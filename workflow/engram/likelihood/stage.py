@@ -10,6 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from engram.designs.membership import FULL
+from engram.errors import about
 from engram.files import artifacts, provenance
 from engram.files.artifacts import variable
 from engram.likelihood.evaluation import Evaluation, evaluate
@@ -59,7 +60,8 @@ def run(
         started = time.monotonic()
         evaluation = Evaluation(settings, image_shape, (seed, str(data.attrs["dataset"])), device)
         title = f"{experiment} {estimator} {repeat} epoch {epoch}"
-        estimates = evaluate(evaluation, networks, names, data.images.values, title)
+        with about(f"experiments.{experiment}, estimator {estimator}"):
+            estimates = evaluate(evaluation, networks, names, data.images.values, title)
         wall_seconds = time.monotonic() - started
     fell_back = int(estimates.fell_back.sum())
     if fell_back:

@@ -11,6 +11,15 @@ KNOWN = {
     "logistic_mixture_conv_vae": "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE",
 }
 
+# What each takes beside image_shape, so that a misspelt setting is known before torch is imported.
+SETTINGS = {
+    "bernoulli_mlp_vae": ("latent_dim", "hidden"),
+    "bernoulli_conv_vae": ("latent_dim", "features"),
+    "gaussian_conv_vae": ("latent_dim", "features"),
+    "gaussian_conv_vae_scalar_variance": ("latent_dim", "features"),
+    "logistic_mixture_conv_vae": ("latent_dim", "features", "components"),
+}
+
 
 def known_models() -> list[str]:
     """Names that `engram.models.build` takes beside "module:Class"."""

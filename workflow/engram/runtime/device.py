@@ -1,7 +1,6 @@
 """Choosing where to compute, and keeping two jobs off one GPU."""
 
 import ctypes
-import fcntl
 import os
 import tempfile
 import time
@@ -13,6 +12,7 @@ from typing import IO
 import torch
 
 from engram.runtime.jobs import log
+from engram.runtime.locks import may_go_on
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_FROM_HEAP, KEPT = 2**25, 2**28  # bytes; the first is the most that glibc allows
@@ -93,11 +93,9 @@ def _wait_for_slot() -> tuple[int, IO]:
     while True:
         for index in range(torch.cuda.device_count()):
             lock = (folder / str(torch.cuda.get_device_properties(index).uuid)).open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if may_go_on(lock, "jobs may share a GPU, which is slower; set TMPDIR to a folder on a local disk"):
                 return index, lock
-            except BlockingIOError:
-                lock.close()
+            lock.close()
         if not said:
             log.info("every GPU is held by another engram job; waiting")
             said = True

@@ -18,7 +18,7 @@ from scipy.stats import false_discovery_control
 from engram.conventions import FDR
 from engram.designs.membership import scored
 from engram.designs.repeats import repeat_name
-from engram.errors import UserError
+from engram.errors import UserError, about
 from engram.files import artifacts, atomic, provenance
 from engram.files.artifacts import variable
 from engram.files.inputs import likelihoods_by_epoch
@@ -91,7 +91,8 @@ def run(
     """
     started = time.monotonic()
     stored = artifacts.read(membership, "membership")
-    variables, about_scores, warning = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
+    with about(f"experiments.{experiment}, estimator {estimator}"):
+        variables, about_scores, warning = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
     variables |= _names_of_images(dataset, variables["sample"][1])
     worth = quality_of(likelihoods, variables["sample"][1], max(settings["scored_epochs"]))
     for sentence in [*filter(None, [warning]), *worth.warnings()]:

@@ -9,10 +9,11 @@ import torch
 import xarray as xr
 
 from engram.designs import membership
-from engram.designs.repeats import FULL
+from engram.designs.repeats import FULL, repeat_name
 from engram.files import artifacts, provenance
 from engram.files.artifacts import TRAIN
 from engram.runtime.device import claimed_device, describe
+from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.runtime.stopping import stop_in_time
 from engram.training import trained
@@ -41,6 +42,8 @@ def train(
     )
     plan = _plan(data, folds, in_training, values, experiment, repeat)
     values = dict(values) | {"repeat": repeat, "dataset_sha256": data.attrs["dataset_sha256"]}
+    if repeat == repeat_name(0):
+        _mind_batches(plan)
     folder = StateFolder(state, fingerprint(_lasting(values), in_training))
     with folder.locked():
         with claimed_device(threads) as device, stop_in_time() as stop:
@@ -82,6 +85,17 @@ def _plan(
         trained_on=[np.flatnonzero(row) for row in in_training],
         held_out=[np.flatnonzero(row) for row in not_seen],
     )
+
+
+def _mind_batches(plan: Plan) -> None:
+    """Say it where there are fewer images than a batch holds: no step is then one of the size that was asked for."""
+    images = max(map(len, plan.trained_on))
+    if plan.batch_size > images:
+        log.warning(
+            "experiments.%s.training.batch_size is %d, but a model is trained on %d images: a step takes all of them, and an "
+            "epoch is one step; a batch_size of %d, say, makes it four",
+            *(plan.experiment, plan.batch_size, images, max(1, -(-images // 4))),
+        )
 
 
 def _lasting(values: Mapping[str, Any]) -> dict[str, Any]:

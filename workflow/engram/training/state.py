@@ -4,10 +4,10 @@ It is not a declared output of the workflow, so Snakemake leaves it alone when a
 goes on from there. It is removed when the finished models are written.
 """
 
-import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ import numpy as np
 from engram.errors import CANNOT_WRITE, UserError, first_line
 from engram.files.untrusted import require_room
 from engram.runtime.jobs import log
+from engram.runtime.locks import may_go_on
 
 
 def fingerprint(values: dict[str, Any], *arrays: np.ndarray) -> str:
@@ -39,19 +40,18 @@ class StateFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; raise UserError if another process does. The lock dies with its process."""
+        """Hold the folder; raise UserError if another process does. The lock dies with its process.
+
+        Where the file system has no locks, two processes are not kept apart, and a warning says so.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not may_go_on(lock, "do not train these models by two processes at once"):
                 lock.seek(0)
                 holder = lock.read().strip() or "another process"
-                raise UserError(
-                    f"{self.path}: {holder} is still training these models; wait for it or stop it"
-                ) from None
+                raise UserError(f"{self.path}: {holder} is still training these models; wait for it or stop it")
             lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+            lock.write(f"process {os.getpid()} on {platform.node()}")
             lock.flush()
             yield
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engram.errors import UserError
+from engram.errors import UserError, about
 from engram.models import observations
 from engram.models.building import build
 from engram.randomness import generator, torch_generator
@@ -92,7 +92,8 @@ class Training:
         seed = torch_generator("cpu", *self.plan.stream(position, "initial")).initial_seed()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(image_shape=self.plan.image_shape, **self.plan.model)
+            with about(f"experiments.{self.plan.experiment}.model"):
+                return build(image_shape=self.plan.image_shape, **self.plan.model)
 
     def run(self, folder: StateFolder, stop: Stop | None = None) -> None:
         """Train to the last epoch, continuing what `folder` holds; leaves a snapshot of every scored epoch there.

@@ -1,0 +1,84 @@
+"""Mistakes between the keys of one experiment in config.yaml, which its schema cannot see."""
+
+from typing import Any
+
+from engram.datasets import sizes
+from engram.datasets.known import images_of
+from engram.errors import suggest
+from engram.models.known import KNOWN, SETTINGS
+
+
+def in_experiment(
+    experiment: dict[str, Any], known: list[str], estimators: dict[str, Any], defined: dict[str, Any]
+) -> list[str]:
+    """One line per mistake, each beginning with its key below `experiments.NAME.`.
+
+    known: names of all data sets; estimators and defined: the config's own estimators and datasets.
+    """
+    return [
+        *_in_names(experiment, known, estimators),
+        *_in_model(experiment["model"]),
+        *_in_epochs(experiment),
+        *_in_membership(experiment, defined),
+        *_in_size_of_images(experiment, defined),
+    ]
+
+
+def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str, Any]) -> list[str]:
+    problems, dataset = [], experiment["dataset"]
+    if dataset not in known:
+        problems.append(f"dataset is {dataset!r}, which is unknown; {suggest(dataset, known)}")
+    for estimator in experiment["estimators"]:
+        if estimator not in estimators:
+            problems.append(f"estimators names {estimator!r}, which is not defined; {suggest(estimator, estimators)}")
+    for estimator in experiment.get("overrides", {}):
+        if estimator not in experiment["estimators"]:
+            advice = suggest(estimator, experiment["estimators"])
+            problems.append(f"overrides names {estimator!r}, which is none of its estimators; {advice}")
+    return problems
+
+
+def _in_model(model: dict[str, Any]) -> list[str]:
+    """A name or a setting that is none of engram's models; what a user's own takes is known when it is built."""
+    name = model["name"]
+    if ":" in name:
+        return []
+    if name not in KNOWN:
+        return [f"model.name is {name!r}, which is unknown; {suggest(name, KNOWN)} (your own is written module:Class)"]
+    unknown = [key for key in model if key not in ("name", *SETTINGS[name])]
+    return [f"model has an unknown key {key!r}; {suggest(key, SETTINGS[name])}" for key in unknown]
+
+
+def _in_epochs(experiment: dict[str, Any]) -> list[str]:
+    epochs, scored = experiment["training"]["epochs"], experiment["scored_epochs"]
+    if scored == sorted(scored) and scored[-1] <= epochs:
+        return []
+    return [f"scored_epochs is {scored}; it must rise and not pass training.epochs, which is {epochs}"]
+
+
+def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
+    problems, membership, dataset = [], experiment["membership"], experiment["dataset"]
+    design, folds = membership["design"], membership.get("folds")
+    if design in ("k_fold", "null"):
+        images = images_of(dataset, defined.get(dataset))
+        most = images and images[0] // (2 if design == "null" else 1)  # half of them are set aside in the null design
+        if folds is None:
+            problems.append(f"membership lacks folds, which the design {design} needs")
+        elif most is not None and folds > most:
+            problems.append(
+                f"membership.folds is {folds}; {design} of the {images[0]} training images of {dataset} takes 2 to {most}"
+            )
+    if "duplicate_distance" in membership and "groups_from" not in membership:
+        problems.append("membership has a duplicate_distance, which takes effect only with groups_from: duplicates")
+    return problems
+
+
+def _in_size_of_images(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
+    """A size of images that the experiment's model cannot take."""
+    model, side = experiment["model"]["name"], defined.get(experiment["dataset"], {}).get("image_size")
+    if not side or "conv_vae" not in model or ":" in model or sizes.fits(side, side):
+        return []
+    return [
+        f"dataset is {experiment['dataset']!r}, whose image_size is {side}; {model} takes multiples of {sizes.DIVISOR}, "
+        f"at least {sizes.LEAST_SIDE}: write image_size: {sizes.fitting_size(side)}"
+    ]
