@@ -86,6 +86,7 @@ def program(tmp_path):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_the_comparison_prints_every_measurement(program, capsys, monkeypatch):
     monkeypatch.delenv("ENGRAM_DATA_ROOT", raising=False)
     sizes = {"train": 64, "images": 8, "error-images": 4, "most-samples": 1024, "truth-samples": 64, "rounds": 1}
@@ -154,6 +155,7 @@ def test_lockstep_compares_the_ways_of_packing(capsys):
     assert "| training, images/s | alone | by turns | in one pack |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_whole_experiment_is_extrapolated_from_a_part(capsys):
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     try:

@@ -55,6 +55,7 @@ def honest(tmp_path_factory):
     return {name: null_experiment.judge(*null_experiment.read(folder, name)) for name in ("corrected", "published")}
 
 
+@pytest.mark.slow
 def test_an_honest_null_keeps_every_promise(honest):
     for found in honest.values():
         assert found.broken() == []
@@ -83,6 +84,7 @@ def test_the_error_of_a_mean_of_mean_log_scores_is_that_of_the_repeats_own_means
     assert found.mean == pytest.approx(float(scores["score"].mean()), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_memorization_breaks_the_promises_and_the_script_says_so(tmp_path, capsys, monkeypatch):
     folder = experiment(tmp_path, np.random.default_rng(1), gain=2.0)
     monkeypatch.setattr(sys, "argv", ["null_experiment", "--experiment", folder.name, "--results", str(folder.parent)])

@@ -189,6 +189,7 @@ print(hashlib.sha256(everything.encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(PYTHONS) < 2, reason=f"needs two Pythons of 3.11 or later; here are {list(map(str, PYTHONS))}")
 def test_every_python_here_has_the_same_hashes():
     said = {}

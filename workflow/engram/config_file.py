@@ -67,7 +67,7 @@ def _values(path: Path, text: str) -> Any:
     except ValueError:
         pass
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{path}, {_explain(error)}") from None
     except yaml.reader.ReaderError as error:
