@@ -63,6 +63,7 @@ def test_an_honest_null_keeps_every_promise(honest):
         assert found.over_relabellings("small").mean == pytest.approx(31 / 625, abs=0.003)
 
 
+@pytest.mark.slow
 def test_the_published_statistic_is_offset_and_mean_log_is_not(honest):
     assert honest["published"].mean_score.mean > 1.5
     assert honest["published"].again.mean_score.min() > 1.5
@@ -72,6 +73,7 @@ def test_the_published_statistic_is_offset_and_mean_log_is_not(honest):
     assert honest["corrected"].again.mean_score.std() == pytest.approx(deviation, rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_error_of_a_mean_of_mean_log_scores_is_that_of_the_repeats_own_means(honest, tmp_path):
     scores, log_px, comparison = null_experiment.read(experiment(tmp_path, np.random.default_rng(1)), "corrected")
     found = null_experiment.mean_score(log_px, comparison, "mean_log")
