@@ -27,7 +27,7 @@ def interpreter(version):
     return managed[-1] if managed else shutil.which(f"python{version}")
 
 
-@pytest.mark.slow
+@pytest.mark.interpreters
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_workflow_runs_from_data_set_to_report(version, tmp_path):
     python = interpreter(version)

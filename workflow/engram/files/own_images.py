@@ -37,12 +37,19 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
     """Every file with its path within the source, in order."""
     if source.is_file():
         yield "", source
-    for folder, folders, names in os.walk(source):
-        folders[:] = sorted(filter(_counts, folders))
+    seen = {os.path.realpath(source)}
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders[:] = [name for name in sorted(filter(_counts, folders)) if _is_new(os.path.join(folder, name), seen)]
         for name in sorted(filter(_counts, names)):
             path = Path(folder, name)
             if path.is_file():
                 yield path.relative_to(source).as_posix(), path
+
+
+def _is_new(folder: str, seen: set[str]) -> bool:
+    """Whether a folder has not been met yet: a link may lead back to one that holds it."""
+    real = os.path.realpath(folder)
+    return real not in seen and not seen.add(real)
 
 
 def _counts(name: str) -> bool:
