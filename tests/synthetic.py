@@ -31,25 +31,39 @@ FIGURES = [name for name, figure in catalogue.FIGURES.items() if set(figure.read
 
 
 def experiment(
-    folder: Path, n=400, test=120, shape=(1, 8, 8), estimators=("published", "corrected"), seed=0, wide=False
+    folder: Path,
+    n=400,
+    test=120,
+    shape=(1, 8, 8),
+    estimators=("published", "corrected"),
+    seed=0,
+    wide=False,
+    classes=True,
+    alike="",
 ) -> dict:
-    """Write the artifacts under `folder` and return their paths; `wide` gives scores and log p the ranges of CelebA's."""
+    """Write the artifacts under `folder` and return their paths.
+
+    `wide` gives scores and log p the ranges of CelebA's; without `classes` images have none; `alike` are all images, or all
+    "scores" (and log p).
+    """
     rng = np.random.default_rng(seed)
     label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
+    shown_class = label if classes else np.full_like(label, -1)
     paths = {"dataset": folder / "dataset.h5", "models": [folder / f"repeat-0{i}.h5" for i in range(2)]}
     paths |= {"name": "synthetic", "full_model": folder / "full.h5", "membership": folder / "membership.h5"}
     paths["scores"] = {name: folder / f"{name}.h5" for name in estimators}
     made_by = attributes("synthetic", seed, {}, dataset_sha256="0" * 64, wall_seconds=12.3, device="cpu")
-    _dataset(paths["dataset"], label, n, shape, rng, made_by)
-    _membership(paths["membership"], label, n, made_by)
+    _dataset(paths["dataset"], label, shown_class, n, shape, rng, made_by, alike == "images")
+    _membership(paths["membership"], shown_class, n, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
     for number, path in enumerate(paths["scores"].values()):
-        _scores(path, label[:n], rng, 3.0 if number == 0 else 0.0, made_by, wide)
+        offset = 3.0 if number == 0 else 0.0
+        _scores(path, label[:n], shown_class[:n], rng, offset, made_by, wide, alike == "scores")
     return paths
 
 
-def _dataset(path, label, n, shape, rng, made_by) -> None:
+def _dataset(path, label, shown_class, n, shape, rng, made_by, alike) -> None:
     channels, height, width = shape
     y, x = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
     angle = label * 2 * np.pi / 10 + rng.normal(0, 0.15, len(label))
@@ -59,9 +73,11 @@ def _dataset(path, label, n, shape, rng, made_by) -> None:
     grey = brightness * np.exp(-distance / size)
     tint = 0.4 + 0.6 * rng.random((len(label), channels, 1, 1)) if channels > 1 else 1
     images = (255 * grey[:, None] * tint).clip(0, 255).astype(np.uint8)
+    if alike:
+        images[:] = images[0]
     variables = {
         "images": variable(("sample", "pixel"), images.reshape(len(label), -1), "1", "grey levels"),
-        "label": variable(("sample",), label.astype(np.int16), "1", "class of the image"),
+        "label": variable(("sample",), shown_class.astype(np.int16), "1", "class of the image"),
         "split": variable(("sample",), (np.arange(len(label)) >= n).astype(np.int8), "1", "1 test image"),
         "source_index": variable(("sample",), np.arange(len(label), dtype=np.int32), "1", "index in the source"),
     }
@@ -98,10 +114,10 @@ def _models(path, count, rng, made_by) -> None:
     artifacts.write(path, "models", variables, made_by)
 
 
-def _scores(path, label, rng, offset, made_by, wide) -> None:
+def _scores(path, label, shown_class, rng, offset, made_by, wide, alike) -> None:
     n = len(label)
     final = offset + rng.standard_normal(n) + rng.gamma(0.6, 3, n) * (1 + 0.3 * label)
-    final[TOP] = final.max() + 10
+    final[min(TOP, n - 1)] = final.max() + 10
     score = np.stack([0.5 * final + rng.normal(0, 0.3, n), final])
     log_p_in = rng.normal(-90, 20, n) + np.zeros((2, 1))
     if wide:
@@ -109,6 +125,8 @@ def _scores(path, label, rng, offset, made_by, wide) -> None:
         score[:, TOP] = 6500
         score[:, TOP + 1] = -450
         log_p_in = 40 * log_p_in - 9600
+    if alike:
+        score[:], log_p_in[:] = offset, -90
     p_value = np.clip(rng.random(n) * np.exp(-final / 2), 1e-4, 1)
     per_epoch, per_image = ("epoch", "sample"), ("sample",)
     variables = {
@@ -117,9 +135,9 @@ def _scores(path, label, rng, offset, made_by, wide) -> None:
         "log_p_in": variable(per_epoch, log_p_in, "nats", "U"),
         "log_p_out": variable(per_epoch, log_p_in - score, "nats", "V"),
         "standard_error": variable(per_epoch, np.full((2, n), 1.2), "nats", "jackknife over repeats"),
-        "label": variable(per_image, label.astype(np.int16), "1", "class"),
+        "label": variable(per_image, shown_class.astype(np.int16), "1", "class"),
         "path": variable(per_image, [f"class_{k}/{i:04d}.png" for i, k in enumerate(label)], "1", "file"),
-        "class_name": variable(per_image, [str(k) for k in label], "1", "class name"),
+        "class_name": variable(per_image, ["" if k < 0 else str(k) for k in shown_class], "1", "class name"),
         "p_value": variable(per_image, p_value, "1", "permutation p-value"),
         "q_value": variable(per_image, np.clip(p_value * 30, 0, 1), "1", "Benjamini-Hochberg q-value"),
         "repeats": variable(("repeats",), [1, 2], "1", "number of repeats"),

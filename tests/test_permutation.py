@@ -1,6 +1,7 @@
 """The permutation test against enumeration by hand, uniformity without memorization, and planted memorization."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.stats import chisquare, false_discovery_control
 import oracles
 from engram.designs.membership import design
 from engram.scores.permutation import (
+    PermutationTest,
     all_labels,
     permutation_test,
     random_labels,
@@ -185,6 +187,63 @@ def test_a_floor_that_hides_single_images_is_said(rng, images, permutations, war
     test = permutation_test(log_px, membership.in_training, membership.repeat, permutations)
     assert test.floor == 1 / (permutations + 1)
     assert (test.warning() is not None) == warned
+
+
+def with_floors(*floors) -> PermutationTest:
+    return PermutationTest(np.ones(len(floors)), np.array(floors, dtype=float), True, 9, np.zeros(5))
+
+
+def found_at_once(floors) -> int | None:
+    """The smallest number of images that SciPy's procedure finds where these are at their floors and others at 1."""
+    for count in range(1, len(floors) + 1):
+        p_value = np.ones(len(floors))
+        p_value[:count] = np.sort(floors)[:count]
+        if (false_discovery_control(p_value) <= 0.05).any():
+            return count
+    return None
+
+
+@pytest.mark.parametrize(
+    ("floors", "said"),
+    [
+        # 3 folds and 2 repeats: 9 relabellings, and 1/9 is above 0.05 however many images are found.
+        ([1 / 9] * 10, r"below 0\.11: no memorized image can be found .* all 10 at once; more repeats"),
+        ([1 / 4], "no memorized image can be found at FDR 5 %; more repeats"),
+        # At 1/20, all of 3 or of 10 images can be found at once and no fewer: k 0.05 / n is 1/20 at k = n alone.
+        ([1 / 20] * 3, "only 3 or more at once; more repeats"),
+        ([1 / 20] * 10, "only 10 or more at once; more repeats"),
+        ([1 / 100] * 30, "only 6 or more at once; more repeats"),
+        # Images that fewer relabellings speak of hide neither themselves alone nor the others.
+        ([1 / 1000, 1 / 1000, 1 / 9, 1 / 9], r"of 2 of 4 images .* 0\.05/4: alone, .*; of 2 images .* at all; more"),
+        ([1 / 1000, 1 / 30], r"of 1 of 2 images .* alone, these cannot be found at FDR 5 %; more repeats"),
+        ([1 / 60] * 4 + [1 / 9], r"only 2 or more at once; of 1 images"),
+        ([1 / 1000] * 50, None),
+        ([1 / 20], None),
+    ],
+)
+def test_the_warning_says_how_many_images_can_be_found_at_once_and_none_where_none_can(floors, said):
+    warning = with_floors(*floors).warning()
+    assert warning is None if said is None else re.search(said, warning)
+
+
+def test_the_number_that_can_be_found_at_once_is_that_of_the_procedure_and_never_exceeds_the_images(rng):
+    for n in (1, 2, 3, 7, 20, 30):
+        for _ in range(20):
+            floors = 1 / rng.choice([2, 3, 9, 19, 20, 21, 40, 81, 400, 1000], n)
+            expected, warning = found_at_once(floors), with_floors(*floors).warning()
+            at_once = re.search(r"only (\d+) or more at once", warning or "")
+            assert (warning is None) == (floors.max() * n <= 0.05)
+            assert (expected is None) == ("no memorized image can be found" in (warning or ""))
+            assert (int(at_once[1]) if at_once else None) == (expected if expected != 1 else None)
+
+
+def test_each_image_has_the_floor_of_its_own_relabellings(rng):
+    repeat = np.repeat([0, 1], [4, 6])
+    is_in = np.ones((10, 2), dtype=bool)
+    is_in[[0, 1, 5], 0] = is_in[[2, 4, 5, 6], 1] = False
+    test = permutation_test(rng.normal(size=(10, 2)), is_in, repeat)
+    # C(4, 2) C(6, 1) and C(4, 1) C(6, 3) ways to choose the models that held the image out
+    assert test.floors.tolist() == [1 / 36, 1 / 80] and test.floor == 1 / 36
 
 
 def planted_scores(x, fit, group=None, **settings):

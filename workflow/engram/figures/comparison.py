@@ -43,7 +43,7 @@ def _scatter(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
     (x_name, x), (y_name, y) = [(name, last(found)) for name, found in scores.items()][:2]
     axes.plot(x, y, ".", markersize=2.5, alpha=0.5, color="0.25", rasterized=True)
     limits = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
-    limits += 0.03 * np.ptp(limits) * np.array([-1, 1])
+    limits += 0.03 * (np.ptp(limits) or 1) * np.array([-1, 1])
     axes.plot(limits, limits, color="black", linewidth=0.7, linestyle=":")
     axes.set(xlabel=f"M, {x_name} (nats)", ylabel=f"M, {y_name} (nats)", xlim=limits, ylim=limits, box_aspect=1)
     spread_out(axes, "xy", x, y)

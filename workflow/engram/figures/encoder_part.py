@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.encoder_part import read_interval
-from engram.figures.style import COLOUR, density, figure, styled
+from engram.figures.style import COLOUR, density, equal_edges, figure, styled
 from engram.files.inputs import last
 
 BINS = 40
@@ -49,4 +49,4 @@ def _shortfalls(axes: Axes, found: xr.Dataset) -> None:
 
 def _edges(*values: np.ndarray) -> np.ndarray:
     """Histogram edges over all values but the outermost thousandth on each side (in nats)."""
-    return np.linspace(*np.quantile(np.concatenate(values), [0.001, 0.999]), BINS + 1)
+    return equal_edges(*np.quantile(np.concatenate(values), [0.001, 0.999]), BINS)

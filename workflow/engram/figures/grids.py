@@ -6,10 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from engram.figures.style import CAPTION_LINE, class_name, estimator_colours, figure, show_images, styled
+from engram.figures.style import CAPTION_LINE, TILES, class_name, estimator_colours, figure, show_images, styled
 from engram.files.inputs import images, last
 
-COLUMNS = 15
 LONGEST = 11  # letters of a file's name, which tells files apart by its end
 
 
@@ -17,7 +16,7 @@ LONGEST = 11  # letters of a file's name, which tells files apart by its end
 def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     """15 images each of lowest score, nearest to the median, and highest, with class and score in nats above each.
 
-    The user's own images are called by their files, too.
+    Where there are fewer, each row holds all of them, in its order. The user's own images are called by their files, too.
     """
     groups = {"lowest M": lowest, "median M": nearest_to_median, "highest M": highest}
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
@@ -28,12 +27,12 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
     for axes, (name, found) in zip(panels, scores.items(), strict=True):
         score, label = last(found), found["label"].values
-        chosen = np.concatenate([choose(score)[:COLUMNS] for choose in groups.values()])
+        chosen = np.concatenate([choose(score)[:TILES] for choose in groups.values()])
         shown = found["sample"].values[chosen]
         captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
         if names is not None:
             captions = [f"{names[i]}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
-        tops = show_images(axes, images(dataset, shown), captions, COLUMNS)
+        tops = show_images(axes, images(dataset, shown), captions, columns=min(TILES, len(score)))
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
         axes.set_title(name, color=colours[name], loc="left")

@@ -5,6 +5,13 @@ from scipy import stats
 
 from engram.figures.style import number
 
+FEWEST = 50  # values to which a distribution of four parameters is fitted
+
+
+def can_fit(values: np.ndarray) -> bool:
+    """Whether values (n,) are many enough, and differ, so that a fit says something."""
+    return len(values) >= FEWEST and np.ptp(values) > 0
+
 
 def fit(values: np.ndarray) -> tuple[float, float, float, float]:
     """Maximum-likelihood shape a and b, location and scale (both in the unit of the values), from finite values (n,)."""

@@ -6,11 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.mode_collapse import coverage
-from engram.figures.style import COLOUR, class_name, estimator_colours, figure, show_images, spread_out, styled
+from engram.figures.style import COLOUR, TILES, class_name, estimator_colours, figure, show_images, spread_out, styled
 from engram.files.inputs import images, last
 from engram.scores import intervals
-
-CROWDED = 15
 
 
 @styled
@@ -34,13 +32,13 @@ def mode_collapse(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.
         axes.set_yticks([0, *10.0 ** np.arange(np.ceil(np.log10(one_sample)), 3)])
         axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation\n{correlation.text()}")
     panels[0].set_ylabel("share of samples nearest\nto the image (%)")
-    crowded = np.argsort(-found["share"].values, kind="stable")[:CROWDED]
+    crowded = np.argsort(-found["share"].values, kind="stable")[:TILES]
     labels = next(iter(scores.values()))["label"].values[crowded]
     share = found["share"].values[crowded]
     captions = [f"{class_name(dataset.attrs, k)}\n{100 * s:.2g} %".strip() for k, s in zip(labels, share, strict=True)]
     axes = bottom.subplots()
     bottom.suptitle("Training images nearest to most samples", fontsize=9, x=0.01, ha="left")
-    show_images(axes, images(dataset, found["sample"].values[crowded]), captions, CROWDED)
+    show_images(axes, images(dataset, found["sample"].values[crowded]), captions)
     return drawn
 
 

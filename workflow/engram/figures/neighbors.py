@@ -16,7 +16,6 @@ from engram.scores.quantities import highly_memorized
 
 MOST_BINS = 30  # of M; on the paper's MNIST they are 2 nats wide, as there
 FEWEST = 3  # images in a bin whose mean is drawn
-FEWEST_FITTED = 50  # images to which a distribution of four parameters is fitted
 MEANS, RATIOS = (0.75, 1.5), (0.6, 1.6)  # the paper's axes, the least that is shown
 
 
@@ -55,11 +54,11 @@ def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> N
 def _histograms(axes: Axes, rho: np.ndarray, high: np.ndarray, rule: str) -> None:
     finite = np.isfinite(rho)
     bins = int(np.clip(2 * np.sqrt(min(high.sum(), (~high).sum())), 8, 100))
-    low, top = np.quantile(rho[finite], [0.005, 0.995])
+    low, top = np.quantile(rho[finite], [0.005, 0.995]) if finite.any() else RATIOS
     edges = np.linspace(min(low, RATIOS[0]), max(top, RATIOS[1]), bins + 1)
     for kind, members, title in (("regular", ~high & finite, "regular"), ("high", high & finite, rule)):
         density(axes, rho[members], edges, COLOUR[kind], f"{title}: {members.sum():,}")
-        if members.sum() >= FEWEST_FITTED:
+        if johnson_su.can_fit(rho[members]):
             x = np.linspace(edges[0], edges[-1], 400)
             axes.plot(x, johnson_su.curve(johnson_su.fit(rho[members]), x), color=COLOUR[kind], linewidth=1)
     axes.axvline(1, color="black", linewidth=0.7, linestyle=":")

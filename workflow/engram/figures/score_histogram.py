@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.figures import johnson_su
-from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
+from engram.figures.style import COLOUR, density, equal_edges, estimator_colours, figure, styled
 from engram.files.inputs import last, null_quantile
 
 LEVELS = (0.5, 0.95, 0.999)
@@ -26,15 +26,14 @@ def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
     for (upper, tails, lower), (name, found) in zip(panels.T, scores.items(), strict=True):
         score = last(found)
         density(upper, score, most, colours[name])
-        fitted = johnson_su.fit(score)
-        x = np.linspace(most[0], most[-1], 400)
-        upper.plot(
-            x, johnson_su.curve(fitted, x), color=colours[name], label=f"Johnson SU fit\n{johnson_su.words(fitted)}"
-        )
+        fitted = johnson_su.fit(score) if johnson_su.can_fit(score) else None
+        if fitted:
+            x, label = np.linspace(most[0], most[-1], 400), f"Johnson SU fit\n{johnson_su.words(fitted)}"
+            upper.plot(x, johnson_su.curve(fitted, x), color=colours[name], label=label)
+            upper.legend(loc="upper right", handlelength=1)
         upper.axvline(0, color="black", linewidth=0.6)
         upper.set(title=name)
         upper.set_ylim(top=1.3 * upper.get_ylim()[1])  # room for the legend
-        upper.legend(loc="upper right", handlelength=1)
         _tails(tails, score, whole, fitted, colours[name])
         tails.sharex(lower)
         tails.tick_params(labelbottom=False)
@@ -49,7 +48,7 @@ def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
 def common_edges(scores: list[np.ndarray], bins: int = BINS, outer: float = 0.001) -> np.ndarray:
     """Histogram edges over all scores but a share `outer` on each side (in nats)."""
     limits = [np.quantile(score, [outer, 1 - outer]) for score in scores]
-    return np.linspace(min(low for low, _ in limits), max(high for _, high in limits), bins + 1)
+    return equal_edges(min(low for low, _ in limits), max(high for _, high in limits), bins)
 
 
 def quantile_rulers(axes: Axes, rows: dict[str, tuple[xr.Dataset, str]]) -> None:
@@ -70,11 +69,12 @@ def quantile_rulers(axes: Axes, rows: dict[str, tuple[xr.Dataset, str]]) -> None
     axes.spines["left"].set_visible(False)
 
 
-def _tails(axes: Axes, score: np.ndarray, edges: np.ndarray, fitted: tuple, colour: str) -> None:
+def _tails(axes: Axes, score: np.ndarray, edges: np.ndarray, fitted: tuple | None, colour: str) -> None:
     """On a logarithmic scale that ends below the density of a single image."""
     density(axes, score, edges, colour)
-    x = np.linspace(edges[0], edges[-1], 2000)
-    axes.plot(x, johnson_su.curve(fitted, x), color=colour)
+    if fitted:
+        x = np.linspace(edges[0], edges[-1], 2000)
+        axes.plot(x, johnson_su.curve(fitted, x), color=colour)
     one_image = 1 / (len(score) * (edges[1] - edges[0]))
     axes.set(yscale="log", ylim=(one_image / 3, None))
     axes.axvline(0, color="black", linewidth=0.6)

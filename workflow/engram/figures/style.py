@@ -27,6 +27,7 @@ COLOUR = {
 RATE_COLOURS = ("#332288", "#999933")  # the higher learning rate, the lower; Paul Tol's, as Okabe & Ito's are taken
 OTHER_ESTIMATORS = ("#000000", "#009E73", "#D55E00", "#56B4E9")
 WIDTH = 7.2  # inches, the text width of a page
+TILES = 15  # images side by side in a row
 CAPTION_LINE = 0.275  # height of a line above a tile, in widths of the tile
 
 styled = matplotlib.rc_context(
@@ -66,6 +67,12 @@ def save(drawn: Figure, pdf: str | Path, png: str | Path) -> None:
             atomic.write(path, content.getvalue())
 
 
+def equal_edges(low: float, high: float, bins: int) -> np.ndarray:
+    """Edges (bins + 1,) of bins of equal width from low to high; of a span of 1 where these are too near to tell apart."""
+    edges = np.linspace(low, high, bins + 1)
+    return edges if (np.diff(edges) > 0).all() else np.linspace(low - 0.5, high + 0.5, bins + 1)
+
+
 def density(axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str | None = None) -> None:
     """Histogram of the density of values; those beyond the edges are counted in the outer bins."""
     if len(values):
@@ -92,10 +99,11 @@ def spread_out(axes: Axes, names: str, *values: np.ndarray) -> None:
         axis.set_major_formatter("{x:,.0f}")
 
 
-def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: int) -> list[float]:
-    """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of tiles one unit wide under captions.
+def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: int = TILES) -> list[float]:
+    """Images (n, C, H, W) in [0, 1], grey or RGB, as rows of `columns` tiles, each one unit wide under its caption.
 
-    Returns the upper edge of each row of tiles.
+    There is room for 15 in a row, so that tiles are of one size however few images there are. Returns the upper edge of
+    each row.
     """
     height, above = images.shape[-2] / images.shape[-1], caption_height(captions)
     tops = [-row * (height + above) for row in range(-(-len(images) // columns))]
@@ -103,7 +111,7 @@ def show_images(axes: Axes, images: np.ndarray, captions: list[str], columns: in
         left, top = (i % columns) * 1.12, tops[i // columns]
         show_image(axes, image, (left, left + 1, top - height, top))
         axes.text(left + 0.5, top + 0.04, caption, ha="center", va="bottom", fontsize=5.2, linespacing=0.95)
-    axes.set(xlim=(0, columns * 1.12 - 0.12), ylim=(tops[-1] - height, above))
+    axes.set(xlim=(0, TILES * 1.12 - 0.12), ylim=(tops[-1] - height, above))
     axes.set_aspect("equal")
     axes.axis("off")
     return tops

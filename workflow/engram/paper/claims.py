@@ -24,6 +24,7 @@ WEAK = 0.2  # a rank correlation that explains 4 % of the variance of ranks
 SMALL_GAP = 0.01  # of the training loss
 SIGNIFICANT = 0.01
 OF_TWO_RATES = ("C4", "C5")
+OF_HIGHLY_MEMORIZED = ("C1", "C2", "C3", "C7", "C9")
 LOSSES = "losses"  # of the models of every repeat: the one thing that a claim needs and that is no analysis
 
 
@@ -101,7 +102,7 @@ def test(experiment: Experiment, compared: Sequence[Finding] = ()) -> list[Findi
     `compared` are those of `compare`, where this experiment is one of the two; without them C4 and C5 cannot be told.
     """
     alone = [
-        Finding(claim, estimator, *(_lacking(claim, experiment) or judge(experiment, estimator)))
+        Finding(claim, estimator, *(_lacking(claim, experiment, estimator) or judge(experiment, estimator)))
         for claim, judge in _JUDGES.items()
         if not (compared and claim in OF_TWO_RATES)
         for estimator in ([""] if claim in OF_TWO_RATES else experiment.scores)
@@ -119,13 +120,18 @@ def compare(higher: Experiment, lower: Experiment) -> list[Finding]:
     ]
 
 
-def _lacking(claim: str, experiment: Experiment) -> tuple[str, str] | None:
-    """Why a claim cannot be told of an experiment that lacks an artifact; None if it has what the claim needs."""
+def _lacking(claim: str, experiment: Experiment, estimator: str = "") -> tuple[str, str] | None:
+    """Why a claim cannot be told of an experiment that lacks an artifact, or, by an estimator, images that stand out.
+
+    None if it has what the claim needs.
+    """
     needs = CLAIMS[claim].needs
-    if not needs or needs in experiment.analyses or (needs == LOSSES and experiment.folds):
-        return None
-    what = "losses of its models" if needs == LOSSES else f"analysis {needs}"
-    return OPEN, f"{experiment.name} has no {what}."
+    if needs and needs not in experiment.analyses and not (needs == LOSSES and experiment.folds):
+        what = "losses of its models" if needs == LOSSES else f"analysis {needs}"
+        return OPEN, f"{experiment.name} has no {what}."
+    if claim in OF_HIGHLY_MEMORIZED and not highly_memorized(last(experiment.scores[estimator])).any():
+        return OPEN, "No image is highly memorized: none has an M above the 0.95 quantile."
+    return None
 
 
 def _above(interval: Interval, limit: float) -> str:

@@ -18,7 +18,11 @@ class Interval(NamedTuple):
     high: float
 
     def text(self, form: str = ".2f") -> str:
-        """For a sentence: "0.31 [0.25, 0.37]"."""
+        """For a sentence: "0.31 [0.25, 0.37]", "0.31" where only the interval is undefined, or "not defined"."""
+        if np.isnan(self.estimate):
+            return "not defined"
+        if np.isnan(self.low) or np.isnan(self.high):
+            return f"{self.estimate:{form}}"
         return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
 

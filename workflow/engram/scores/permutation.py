@@ -25,28 +25,57 @@ BATCH, WIDTH = 2**13, 2**8  # relabellings and images at once: 8 MB of float32 s
 @dataclass(frozen=True)
 class PermutationTest:
     """p_value: (n,), one-sided, small where the score is larger than relabelling explains.
-    floor: the smallest value that p can take, max(1 / number of distinct relabellings, 1 / (relabellings + 1)).
-    exact: whether all distinct relabellings were used, and not a random sample of them.
-    relabellings: how many were used.
+    floors: (n,), the smallest value that p can take, 1 / number of distinct relabellings where all were used, else
+    1 / (relabellings + 1). They differ where images were held out by different numbers of models.
+    exact: whether all distinct relabellings were used, and not a random sample of them, for the images of largest floor.
+    relabellings: how many were used for these.
     null_quantiles: of the mean_log score under relabelling, nats, at QUANTILES, pooled over images.
     """
 
     p_value: np.ndarray
-    floor: float
+    floors: np.ndarray
     exact: bool
     relabellings: int
     null_quantiles: np.ndarray
 
+    @property
+    def floor(self) -> float:
+        """The smallest p-value that every image can reach."""
+        return float(self.floors.max())
+
     def warning(self) -> str | None:
-        """What the floor leaves undiscoverable, or None while Benjamini-Hochberg can find a single image."""
-        n = len(self.p_value)
-        if self.floor <= FDR / n:
+        """What the floors leave undiscoverable by Benjamini-Hochberg, or None while it can find any single image."""
+        n, remedy = len(self.p_value), f"more {'repeats' if self.exact else 'permutations'} would help"
+        fewest, never = self._fewest_at_once(), int((self.floors > FDR).sum())
+        if self.floor * n <= FDR:
             return None
-        return (
-            f"p-values cannot fall below {self.floor:.2g}, above {FDR}/{n}: a single memorized image cannot be found "
-            f"at FDR 5 %, only {math.ceil(self.floor * n / FDR)} or more at once; "
-            f"more {'repeats' if self.exact else 'permutations'} would help"
+        if fewest is None:
+            together = f", not even all {n} at once" if n > 1 else ""
+            return (
+                f"p-values cannot fall below {self.floors.min():.2g}: no memorized image can be found at FDR 5 %{together}; "
+                f"{remedy}"
+            )
+        some = (
+            f"; of {never} images p-values cannot fall to {FDR}, so that they cannot be found at all" if never else ""
         )
+        if fewest == 1:
+            return (
+                f"p-values of {(self.floors * n > FDR).sum()} of {n} images cannot fall to {FDR}/{n}: alone, these cannot be "
+                f"found at FDR 5 %{some}; {remedy}"
+            )
+        return (
+            f"p-values cannot fall below {self.floors.min():.2g}, above {FDR}/{n}: a single memorized image cannot be found "
+            f"at FDR 5 %, only {fewest} or more at once{some}; {remedy}"
+        )
+
+    def _fewest_at_once(self) -> int | None:
+        """The smallest number of images that can be found together, each at its floor; None if no number can.
+
+        Benjamini-Hochberg finds the k images of smallest p if the largest p of them is at most k FDR / n.
+        """
+        n, at_once = len(self.floors), np.arange(1, len(self.floors) + 1)
+        can_be_found = np.sort(self.floors) * (n / at_once) <= FDR
+        return int(at_once[can_be_found][0]) if can_be_found.any() else None
 
 
 def permutation_test(
@@ -59,7 +88,7 @@ def permutation_test(
     the observed statistic, so that images on which all models agree have p = 1. All images share the relabellings
     drawn.
     """
-    p_value = np.empty(in_training.shape[1])
+    p_value, floors = np.empty((2, in_training.shape[1]))
     tests = []
     for images, held_out in _by_numbers_held_out(in_training, repeat):
         rows = [np.flatnonzero(repeat == number) for number in np.unique(repeat)]
@@ -70,10 +99,11 @@ def permutation_test(
             count, labels = permutations, random_labels(rows, held_out, permutations, seed)
         reaching = _count_reaching(log_px[..., images], ~in_training[:, images], labels)
         p_value[images] = reaching / count if exact else (reaching + 1) / (count + 1)
+        floors[images] = 1 / count if exact else 1 / (count + 1)
         tests.append((1 / count if exact else 1 / (count + 1), exact, count))
-    floor, exact, count = max(tests)
+    _, exact, count = max(tests)
     relabelled = relabelled_scores(log_px, in_training, repeat, "mean_log", seed=seed)
-    return PermutationTest(p_value, floor, exact, count, np.quantile(relabelled, QUANTILES))
+    return PermutationTest(p_value, floors, exact, count, np.quantile(relabelled, QUANTILES))
 
 
 def relabelled_scores(
