@@ -9,7 +9,6 @@ from snakemake.logging import logger
 
 from engram import catalogue
 from engram import config as engram_config
-from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.runtime import requests
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded

@@ -11,7 +11,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from engram.errors import UserError
 from engram.models import LatentVariableModel, build, building, known_models, protocols
-from engram.models.known import SETTINGS
+from engram.models.known import KNOWN
 
 MNIST, COLOUR = (1, 32, 32), (3, 32, 32)
 CONVOLUTIONAL = [
@@ -217,7 +217,7 @@ def test_a_users_own_model_is_imported_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", known_models())
 def test_the_settings_that_a_model_is_said_to_take_are_those_of_its_class(name):
     taken = [*inspect.signature(building._import(name)).parameters]
-    assert taken == ["image_shape", *SETTINGS[name]]
+    assert taken == ["image_shape", *KNOWN[name].settings]
 
 
 @pytest.mark.parametrize(

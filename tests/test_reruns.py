@@ -30,7 +30,7 @@ def train_jobs(folder: Path) -> int:
 
 
 REWORDED = [
-    ("models/known.py", "KNOWN = {\n", 'KNOWN = {\n    "trial": "engram.models.trial:Trial",\n'),
+    ("models/known.py", "KNOWN = {\n", 'KNOWN = {\n    "trial": Known("engram.models.trial:Trial", ()),\n'),
     ("files/artifacts.py", "is damaged or not an engram artifact", "cannot be used"),
     ("training/training.py", "diverged in epoch", "went astray in epoch"),
     ("training/training.py", '"continuing %s %s in epoch %d"', '"going on with %s %s in epoch %d"'),

@@ -77,7 +77,7 @@ REWORDED = [
     ("training/trained.py", "its parameters and its model do not fit", "model and parameters differ"),
     ("errors.py", "free some space", "make room"),
     ("runtime/jobs.py", "unexpected error, please report it", "this is a fault of engram"),
-    ("models/known.py", "KNOWN = {\n", 'KNOWN = {\n    "trial": "engram.models.trial:Trial",\n'),
+    ("models/known.py", "KNOWN = {\n", 'KNOWN = {\n    "trial": Known("engram.models.trial:Trial", ()),\n'),
 ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from engram.datasets import sizes
 from engram.datasets.known import images_of
 from engram.errors import suggest
-from engram.models.known import KNOWN, SETTINGS
+from engram.models.known import KNOWN
 
 
 def in_experiment(
@@ -45,8 +45,8 @@ def _in_model(model: dict[str, Any]) -> list[str]:
         return []
     if name not in KNOWN:
         return [f"model.name is {name!r}, which is unknown; {suggest(name, KNOWN)} (your own is written module:Class)"]
-    unknown = [key for key in model if key not in ("name", *SETTINGS[name])]
-    return [f"model has an unknown key {key!r}; {suggest(key, SETTINGS[name])}" for key in unknown]
+    unknown = [key for key in model if key not in ("name", *KNOWN[name].settings)]
+    return [f"model has an unknown key {key!r}; {suggest(key, KNOWN[name].settings)}" for key in unknown]
 
 
 def _in_epochs(experiment: dict[str, Any]) -> list[str]:

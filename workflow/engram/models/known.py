@@ -3,21 +3,26 @@
 The content hash of rules leaves this list out and takes the module of the model in use, so another entry retrains nothing.
 """
 
-KNOWN = {
-    "bernoulli_mlp_vae": "engram.models.mlp_vae:BernoulliMLPVAE",
-    "bernoulli_conv_vae": "engram.models.conv_vae:BernoulliConvVAE",
-    "gaussian_conv_vae": "engram.models.gaussian_conv_vae:GaussianConvVAE",
-    "gaussian_conv_vae_scalar_variance": "engram.models.gaussian_conv_vae:GaussianConvVAEScalarVariance",
-    "logistic_mixture_conv_vae": "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE",
-}
+from typing import NamedTuple
 
-# What each takes beside image_shape, so that a misspelt setting is known before torch is imported.
-SETTINGS = {
-    "bernoulli_mlp_vae": ("latent_dim", "hidden"),
-    "bernoulli_conv_vae": ("latent_dim", "features"),
-    "gaussian_conv_vae": ("latent_dim", "features"),
-    "gaussian_conv_vae_scalar_variance": ("latent_dim", "features"),
-    "logistic_mixture_conv_vae": ("latent_dim", "features", "components"),
+
+class Known(NamedTuple):
+    """Where a model is, and the settings it takes beside image_shape: so a misspelt one is found before torch is imported."""
+
+    source: str
+    settings: tuple[str, ...]
+
+
+KNOWN = {
+    "bernoulli_mlp_vae": Known("engram.models.mlp_vae:BernoulliMLPVAE", ("latent_dim", "hidden")),
+    "bernoulli_conv_vae": Known("engram.models.conv_vae:BernoulliConvVAE", ("latent_dim", "features")),
+    "gaussian_conv_vae": Known("engram.models.gaussian_conv_vae:GaussianConvVAE", ("latent_dim", "features")),
+    "gaussian_conv_vae_scalar_variance": Known(
+        "engram.models.gaussian_conv_vae:GaussianConvVAEScalarVariance", ("latent_dim", "features")
+    ),
+    "logistic_mixture_conv_vae": Known(
+        "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE", ("latent_dim", "features", "components")
+    ),
 }
 
 
@@ -28,4 +33,4 @@ def known_models() -> list[str]:
 
 def source_of(name: str) -> str:
     """ "module:Class" of a model by the name that config.yaml gives it."""
-    return KNOWN.get(name, name)
+    return KNOWN[name].source if name in KNOWN else name
