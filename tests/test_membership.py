@@ -116,6 +116,17 @@ def test_settings_that_cannot_be_met_are_refused_by_name_and_value(settings, mes
         make(settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "images", "needed"), [("k_fold", 1, 2), ("half_split", 1, 2), ("leave_one_out", 1, 2), ("null", 3, 4)]
+)
+def test_a_design_says_how_many_training_images_it_needs(name, images, needed):
+    settings = {"design": name, "folds": 2, "repeats": 1}
+    few = rf"^experiments\.e\.membership\.design: {name} needs {needed} training images or more, not {images}$"
+    with pytest.raises(UserError, match=few):
+        design(settings, np.zeros(images), np.full(images, -1), 1, "e")
+    assert len(design(settings, np.zeros(needed), np.full(needed, -1), 1, "e").fold) == 2
+
+
 def test_a_group_larger_than_a_fold_is_refused():
     with pytest.raises(UserError, match="group 3 has 50 images"):
         make({"design": "k_fold", "folds": 5, "repeats": 1}, group=np.where(np.arange(103) < 50, 3, ALONE))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import synthetic
+import workspace
 from engram import catalogue
 from engram.figures import johnson_su, style
 from engram.figures.grids import grids
@@ -93,3 +94,25 @@ def test_no_curve_of_four_parameters_is_fitted_to_few_scores_or_to_scores_all_al
 def test_edges_always_rise(low, high):
     edges = style.equal_edges(low, high, 10)
     assert len(edges) == 11 and (np.diff(edges) > 0).all() and edges[0] <= low <= high <= edges[-1]
+
+
+@pytest.mark.slow
+def test_runs_of_2_and_of_10_images_and_of_images_all_alike_end_in_a_report(tmp_path, rng):
+    folder = workspace.create(tmp_path / "engram")
+    pixels = rng.integers(0, 256, (13, 8, 8)).astype(np.uint8)
+    names = {"two": pixels[:3], "ten": pixels[:11], "alike": pixels[:1].repeat(13, axis=0)}
+    for name, images in names.items():
+        np.savez(folder / f"{name}.npz", images=images)
+        workspace.change(folder, "datasets", **{name: {"npz": f"{name}.npz", "test_fraction": 1 / len(images)}})
+        membership = {"design": "k_fold", "folds": 2, "repeats": 2}
+        small = {"dataset": name, "membership": membership, "scored_epochs": [4], "estimators": ["corrected"]}
+        workspace.change(folder, "experiments", **{name: workspace.TINY | small})
+    workspace.change(folder, run=[*names])
+    run = workspace.snakemake(folder)
+    assert run.returncode == 0, run.stdout
+    assert not re.search(r"Traceback|\w+Warning: ", run.stdout), run.stdout
+    assert "two, corrected: p-values cannot fall below 0.25: no memorized image can be found" in run.stdout
+    page = (folder / "results/report.html").read_text()
+    for number, name in ((2, "two"), (10, "ten"), (12, "alike")):
+        assert f"of {number} training images are memorized" in page
+        assert (folder / f"results/{name}/figures/grids.png").is_file()

@@ -76,6 +76,13 @@ def test_split_half_reliability_is_that_of_a_stable_trait_with_independent_error
     assert found == pytest.approx(6 / np.pi * np.arcsin(pearson / 2), abs=0.03)
 
 
+@pytest.mark.parametrize("statistic", ["mean_log", "log_mean_exp", "size_matched"])
+def test_split_half_reliability_of_scores_all_alike_is_undefined(statistic):
+    membership = k_fold(10, 5, 4)
+    log_px = np.full((20, 10), -90.0)
+    assert np.isnan(split_half_reliability(log_px, membership.in_training, membership.repeat, statistic))
+
+
 def test_split_half_reliability_takes_odd_and_even_repeats(rng):
     membership = k_fold(100, 5, 4)
     log_px, is_in = oracles.exchangeable(rng, membership.in_training, 3), membership.in_training

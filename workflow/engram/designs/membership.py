@@ -139,6 +139,10 @@ def _folds(settings: dict, n: int) -> int:
     folds = {"half_split": 2, "leave_one_out": n}.get(name, settings.get("folds"))
     if name not in ("k_fold", "half_split", "leave_one_out", "null"):
         raise UserError(f"membership.design: {name!r} is unknown; choose k_fold, half_split, leave_one_out or null")
+    if available < 2:
+        raise UserError(
+            f"membership.design: {name} needs {4 if name == 'null' else 2} training images or more, not {n}"
+        )
     if folds is None or not 2 <= folds <= available:
         raise UserError(
             f"membership.folds: {folds} is out of range; {name} of {n} training images takes 2 to {available}"

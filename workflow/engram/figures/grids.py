@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from engram.figures.lettering import lettered
 from engram.figures.style import CAPTION_LINE, TILES, class_name, estimator_colours, figure, show_images, styled
 from engram.files.inputs import images, last
 
@@ -20,8 +21,9 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     """
     groups = {"lowest M": lowest, "median M": nearest_to_median, "highest M": highest}
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
-    names = _file_names(dataset)
-    lines = 2 + (names is not None)
+    paths = [str(path) for path in dataset["path"].values] if "path" in dataset else []
+    have_files = not all(path.isdigit() for path in paths)  # else they have an index
+    lines = 2 + have_files
     drawn = figure((0.5 + 1.25 * (height / width + lines * CAPTION_LINE)) * len(scores))
     colours = estimator_colours(scores)
     panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
@@ -30,8 +32,8 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
         chosen = np.concatenate([choose(score)[:TILES] for choose in groups.values()])
         shown = found["sample"].values[chosen]
         captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
-        if names is not None:
-            captions = [f"{names[i]}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
+        if have_files:
+            captions = [f"{_file_name(paths[i], i)}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
         tops = show_images(axes, images(dataset, shown), captions, columns=min(TILES, len(score)))
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
@@ -39,13 +41,10 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     return drawn
 
 
-def _file_names(dataset: xr.Dataset) -> list[str] | None:
-    """What each image's file is called, cut to fit above a tile; None where images have an index and no file."""
-    paths = [str(path) for path in dataset["path"].values] if "path" in dataset else []
-    if all(path.isdigit() for path in paths):
-        return None
-    stems = [PurePosixPath(path).stem for path in paths]
-    return [stem if len(stem) <= LONGEST else f"..{stem[2 - LONGEST :]}" for stem in stems]
+def _file_name(path: str, index: int) -> str:
+    """What an image's file is called, cut to fit above a tile. A name that no font can draw gives way to the image's index."""
+    stem = PurePosixPath(path).stem
+    return lettered(stem if len(stem) <= LONGEST else f"..{stem[2 - LONGEST :]}", f"image {index}")
 
 
 def _short(score: float) -> str:

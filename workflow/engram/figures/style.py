@@ -2,9 +2,11 @@
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from engram.figures.lettering import families, lettered
 from engram.files import atomic
 
 COLOUR = {
@@ -30,20 +33,28 @@ WIDTH = 7.2  # inches, the text width of a page
 TILES = 15  # images side by side in a row
 CAPTION_LINE = 0.275  # height of a line above a tile, in widths of the tile
 
-styled = matplotlib.rc_context(
-    {
-        "font.family": "DejaVu Sans",
-        "font.size": 8,
-        "axes.titlesize": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.linewidth": 0.7,
-        "legend.frameon": False,
-        "legend.fontsize": 7.5,
-        "lines.linewidth": 1.4,
-        "pdf.fonttype": 42,
-    }
-)
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,
+}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """A drawing function in the look of all figures."""
+
+    @wraps(draw)
+    def drawn_in_style(*read: Any, **options: Any) -> Figure:
+        with matplotlib.rc_context(STYLE | {"font.family": [*families()]}):
+            return draw(*read, **options)
+
+    return drawn_in_style
 
 
 def figure(height: float) -> Figure:
@@ -134,6 +145,11 @@ def number(value: float) -> str:
 
 
 def class_name(dataset_attributes: Mapping, label: int) -> str:
-    """The class's name as the data set gives it, cut to fit under a tile; empty where an image has no class."""
+    """The class's name as the data set gives it, cut to fit under a tile; empty where an image has no class.
+
+    A name that no font can draw gives way to the class's number.
+    """
     names = np.atleast_1d(dataset_attributes.get("label_names", []))
-    return "" if label < 0 else str(names[label])[:9] if label < len(names) else str(label)
+    if label < 0 or label >= len(names):
+        return "" if label < 0 else str(label)
+    return lettered(str(names[label])[:9], f"class {label}")

@@ -37,15 +37,16 @@ def jackknife_standard_error(
 
 
 def split_half_reliability(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray, statistic: str) -> float:
-    """Spearman correlation between the scores from the odd and from the even repeats; NaN with a single repeat.
+    """Spearman correlation between the scores from the odd and from the even repeats.
 
+    NaN with a single repeat, and where the scores of either half are all alike.
     Both halves share the data set and the draws of x, so this is the repeatability of training, not of the estimator.
     """
     numbers = np.unique(repeat)
     if len(numbers) < 2:
         return float("nan")
     halves = [_score_of(log_px, in_training, repeat, statistic, np.isin(repeat, numbers[half::2])) for half in (0, 1)]
-    return float(spearmanr(*halves).statistic)
+    return float("nan") if any(np.ptp(half) == 0 for half in halves) else float(spearmanr(*halves).statistic)
 
 
 def standard_error_by_repeats(
