@@ -48,7 +48,7 @@ def _file_name(path: str, index: int) -> str:
 
 
 def _short(score: float) -> str:
-    return f"{score:,.0f}" if abs(score) >= 1000 else f"{score:.1f}"
+    return f"{score:,.0f}" if abs(score) >= 1000 else f"{score:z.1f}"  # z: no -0.0
 
 
 def lowest(score: np.ndarray) -> np.ndarray:
