@@ -71,9 +71,9 @@ def summarize(parts: Parts) -> dict[str, Interval]:
     }
 
 
-def read_interval(found: xr.Dataset, name: str) -> Interval:
+def read_interval(analysis: xr.Dataset, name: str) -> Interval:
     """An entry of `summarize`, from the attributes of the artifact."""
-    return Interval(*(found.attrs[f"{name}{ending}"] for ending in ("", "_low", "_high")))
+    return Interval(*(analysis.attrs[f"{name}{ending}"] for ending in ("", "_low", "_high")))
 
 
 def analyse(given: Inputs) -> Answer:

@@ -35,8 +35,8 @@ def coverage(owner: np.ndarray, n: int) -> np.ndarray:
 def coverage_range(owner: np.ndarray, n: int, size: int) -> intervals.Interval:
     """Coverage by `size` draws: mean and 2.5 to 97.5 % range over the disjoint sets of that size that `owner` holds."""
     sets = owner[: len(owner) // size * size].reshape(-1, size)
-    found = [len(np.unique(drawn)) / n for drawn in sets]
-    return intervals.Interval(float(np.mean(found)), *map(float, np.quantile(found, [0.025, 0.975])))
+    covered = [len(np.unique(drawn)) / n for drawn in sets]
+    return intervals.Interval(float(np.mean(covered)), *map(float, np.quantile(covered, [0.025, 0.975])))
 
 
 def class_shares(labels: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ def _variables(of_sample: np.ndarray, of_test: np.ndarray, scores: Mapping[str, 
     n, labels = first.sizes["sample"], first["label"].values
     shares = share(of_sample, n)
     classes, class_share_train = class_shares(labels)
-    correlations = [intervals.spearman(shares, inputs.last(found)) for found in scores.values()]
+    correlations = [intervals.spearman(shares, inputs.last(scored)) for scored in scores.values()]
     size = min(len(of_test), len(of_sample))
     of_samples, of_tests = "share of samples nearest to the training image", "the same of test images"
     position = "position of the training image nearest to the"

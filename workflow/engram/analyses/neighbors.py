@@ -147,7 +147,7 @@ def analyse(given: Inputs) -> Answer:
 
 def _variables(to_validation: tuple, to_samples: tuple, scores: Mapping[str, xr.Dataset]) -> dict[str, tuple]:
     rho, rho_as_published = map(_ratio, to_validation, to_samples)
-    score = [inputs.last(found) for found in scores.values()]
+    score = [inputs.last(scored) for scored in scores.values()]
     meaning = "nearest held-out distance over nearest sample distance"
     wrong_row = "by the reference code's wrong row"
     nearest_of = "distance to the nearest"
@@ -166,5 +166,5 @@ def _variables(to_validation: tuple, to_samples: tuple, scores: Mapping[str, xr.
 
 
 def _correlations(name: str, of: str, rho: np.ndarray, scores: list[np.ndarray]) -> dict[str, tuple]:
-    found = [intervals.spearman(rho, score) for score in scores]
-    return intervals.variables(name, found, f"Spearman's rank correlation of {of} with the score")
+    correlations = [intervals.spearman(rho, score) for score in scores]
+    return intervals.variables(name, correlations, f"Spearman's rank correlation of {of} with the score")

@@ -22,13 +22,13 @@ def comparison(scores: dict[str, xr.Dataset]) -> Figure:
     )
     colours = estimator_colours(scores)
     histogram, rulers, scatter = (panels[name] for name in ("histogram", "rulers", "scatter"))
-    edges = common_edges([last(found) for found in scores.values()])
-    for name, found in scores.items():
-        density(histogram, last(found), edges, colours[name], name)
+    edges = common_edges([last(scored) for scored in scores.values()])
+    for name, scored in scores.items():
+        density(histogram, last(scored), edges, colours[name], name)
     histogram.set_ylabel("density (1/nat)")
     histogram.tick_params(labelbottom=False)
     histogram.legend()
-    quantile_rulers(rulers, {name: (found, colours[name]) for name, found in scores.items()})
+    quantile_rulers(rulers, {name: (scored, colours[name]) for name, scored in scores.items()})
     rulers.set_xlabel(RULER_LABEL.replace(". ", ".\n"))
     histogram.sharex(rulers)
     _scatter(scatter, scores)
@@ -40,7 +40,7 @@ def _scatter(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
     if len(scores) < 2:
         axes.axis("off")
         return
-    (x_name, x), (y_name, y) = [(name, last(found)) for name, found in scores.items()][:2]
+    (x_name, x), (y_name, y) = [(name, last(scored)) for name, scored in scores.items()][:2]
     axes.plot(x, y, ".", markersize=2.5, alpha=0.5, color="0.25", rasterized=True)
     limits = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
     limits += 0.03 * (np.ptp(limits) or 1) * np.array([-1, 1])
@@ -51,7 +51,7 @@ def _scatter(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
 
 
 def _table(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
-    rows = {name: summarize(found) for name, found in scores.items()}
+    rows = {name: summarize(scored) for name, scored in scores.items()}
     headings = list(next(iter(rows.values())))
     table = axes.table(
         [list(row.values()) for row in rows.values()],

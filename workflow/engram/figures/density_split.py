@@ -14,12 +14,12 @@ EXAMPLES = 8
 
 
 @styled
-def density_split(found: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
-    """`found`: the density_split artifact. The grey span holds the middle nine tenths of all images."""
+def density_split(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
+    """`analysis`: the density_split artifact. The grey span holds the middle nine tenths of all images."""
     drawn = figure(5)
     panels = drawn.subplots(3, len(scores), squeeze=False, height_ratios=(3, 2.2, 1.5), sharey="row")
     for (top, middle, bottom), (name, score) in zip(panels.T, scores.items(), strict=True):
-        here = found.sel(estimator=name)
+        here = analysis.sel(estimator=name)
         edge, log_p_in, high = here["log_p_in_edge"].values, last(score, "log_p_in"), here["high"].values.astype(bool)
         top.axvspan(*np.quantile(log_p_in, split.ORDINARY), color="0.92", linewidth=0, zorder=0)
         _counts(top, here, edge)

@@ -16,9 +16,9 @@ def error_by_repeats(scores: dict[str, xr.Dataset]) -> Figure:
     drawn = figure(2.6)
     axes = drawn.subplots()
     colours = estimator_colours(scores)
-    measured = {name: found for name, found in scores.items() if "standard_error_by_repeats" in found}
-    for name, found in measured.items():
-        repeats, error = found["repeats"].values, found["standard_error_by_repeats"].values
+    measured = {name: scored for name, scored in scores.items() if "standard_error_by_repeats" in scored}
+    for name, scored in measured.items():
+        repeats, error = scored["repeats"].values, scored["standard_error_by_repeats"].values
         axes.plot(repeats, error, "o-", markersize=4, color=colours[name], label=name)
         ahead = np.geomspace(repeats[-1], AHEAD * repeats[-1])
         axes.plot(ahead, error[-1] * np.sqrt(repeats[-1] / ahead), "--", linewidth=1, color=colours[name])

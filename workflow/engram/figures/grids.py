@@ -27,10 +27,10 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     drawn = figure((0.5 + 1.25 * (height / width + lines * CAPTION_LINE)) * len(scores))
     colours = estimator_colours(scores)
     panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
-    for axes, (name, found) in zip(panels, scores.items(), strict=True):
-        score, label = last(found), found["label"].values
+    for axes, (name, scored) in zip(panels, scores.items(), strict=True):
+        score, label = last(scored), scored["label"].values
         chosen = np.concatenate([choose(score)[:TILES] for choose in groups.values()])
-        shown = found["sample"].values[chosen]
+        shown = scored["sample"].values[chosen]
         captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
         if have_files:
             captions = [f"{_file_name(paths[i], i)}\n{caption}" for i, caption in zip(shown, captions, strict=True)]

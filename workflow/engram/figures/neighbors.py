@@ -20,8 +20,8 @@ MEANS, RATIOS = (0.75, 1.5), (0.6, 1.6)  # the paper's axes, the least that is s
 
 
 @styled
-def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
-    """`found`: the neighbors artifact. One row per estimator; the last row repeats both slips of the reference code."""
+def neighbors(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
+    """`analysis`: the neighbors artifact. One row per estimator; the last row repeats both slips of the reference code."""
     rows = [(name, name, False) for name in scores]
     imitated = "published" if "published" in scores else next(iter(scores))
     rows.append(("rho as published", imitated, True))
@@ -30,9 +30,9 @@ def neighbors(found: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
     colours = estimator_colours(scores)
     for (left, right), (title, name, as_published) in zip(panels, rows, strict=True):
         suffix = "_as_published" if as_published else ""
-        rho, score = found[f"rho{suffix}"].values, last(scores[name])
+        rho, score = analysis[f"rho{suffix}"].values, last(scores[name])
         _bin_means(left, score, rho, colours[name])
-        correlation = intervals.read(found.sel(estimator=name), f"spearman{suffix}")
+        correlation = intervals.read(analysis.sel(estimator=name), f"spearman{suffix}")
         left.set_title(f"{title}: rank correlation {correlation.text()}", loc="left")
         _histograms(right, rho, highly_memorized(score, as_published), "M > 0.95 nats" if as_published else "M > q95")
     return drawn

@@ -59,10 +59,10 @@ def of_estimator(experiment: Mapping[str, Any], estimator: str) -> dict[str, dic
     comparison = Comparison.of(artifacts.read(experiment["membership"], "membership"))
     statistic = experiment["statistics"][estimator]
     quantities = {line: QUANTITIES[line] for line in LINES}
-    found: dict[str, dict[int, Interval]] = {line: {} for line in LINES}
+    by_line: dict[str, dict[int, Interval]] = {line: {} for line in LINES}
     for epoch, paths in likelihoods_by_epoch(experiment["likelihoods"], estimator).items():
         log_px = read_log_px(paths, comparison)
         here = estimate(log_px, comparison.is_in, comparison.repeat, statistic, quantities)
         for line, interval in here.items():
-            found[line][epoch] = interval
-    return found
+            by_line[line][epoch] = interval
+    return by_line

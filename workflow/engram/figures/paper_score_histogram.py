@@ -28,8 +28,8 @@ def paper_score_histogram(scores: dict[str, dict[float, xr.Dataset]]) -> Figure:
     panels = drawn.subplots(1, len(scores), sharex=True, sharey=True, squeeze=False)[0]
     x = np.linspace(EDGES[0], EDGES[-1], 401)
     for axes, (title, by_rate) in zip(panels, scores.items(), strict=True):
-        for (rate, found), colour in zip(by_rate.items(), RATE_COLOURS, strict=True):
-            score = last(found)
+        for (rate, scored), colour in zip(by_rate.items(), RATE_COLOURS, strict=True):
+            score = last(scored)
             density(axes, score, EDGES, colour)
             fitted = johnson_su.fit(score)
             label = f"learning rate {rate:g}, Johnson SU fit\n{johnson_su.words(fitted)}"

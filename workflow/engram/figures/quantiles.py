@@ -17,12 +17,17 @@ def quantiles(scores: dict[str, xr.Dataset]) -> Figure:
     panels = drawn.subplots(1, len(LEVELS))
     colours = estimator_colours(scores)
     for axes, (level, title) in zip(panels, LEVELS.items(), strict=True):
-        for name, found in scores.items():
-            epoch = found["epoch"].values
+        for name, scored in scores.items():
+            epoch = scored["epoch"].values
             axes.plot(
-                epoch, np.quantile(found["score"], level, axis=1), "o-", markersize=3.5, color=colours[name], label=name
+                epoch,
+                np.quantile(scored["score"], level, axis=1),
+                "o-",
+                markersize=3.5,
+                color=colours[name],
+                label=name,
             )
-            null = null_quantile(found, level)
+            null = null_quantile(scored, level)
             if null is not None:
                 axes.plot(epoch[-1], null, "x", markersize=5, color=colours[name], label=f"{name}, null")
         axes.axhline(0, color="black", linewidth=0.6)

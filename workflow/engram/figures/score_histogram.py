@@ -21,10 +21,10 @@ def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
     drawn = figure(4.9)
     panels = drawn.subplots(3, len(scores), height_ratios=(5, 3, 1), squeeze=False)
     colours = estimator_colours(scores)
-    most = common_edges([last(found) for found in scores.values()], BINS, MOST_OUTER)
-    whole = common_edges([last(found) for found in scores.values()], TAIL_BINS, outer=0)
-    for (upper, tails, lower), (name, found) in zip(panels.T, scores.items(), strict=True):
-        score = last(found)
+    most = common_edges([last(scored) for scored in scores.values()], BINS, MOST_OUTER)
+    full_range = common_edges([last(scored) for scored in scores.values()], TAIL_BINS, outer=0)
+    for (upper, tails, lower), (name, scored) in zip(panels.T, scores.items(), strict=True):
+        score = last(scored)
         density(upper, score, most, colours[name])
         fitted = johnson_su.fit(score) if johnson_su.can_fit(score) else None
         if fitted:
@@ -34,11 +34,11 @@ def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
         upper.axvline(0, color="black", linewidth=0.6)
         upper.set(title=name)
         upper.set_ylim(top=1.3 * upper.get_ylim()[1])  # room for the legend
-        _tails(tails, score, whole, fitted, colours[name])
+        _tails(tails, score, full_range, fitted, colours[name])
         tails.sharex(lower)
         tails.tick_params(labelbottom=False)
-        quantile_rulers(lower, {"observed": (found, colours[name])})
-        lower.set_xlim(whole[0], whole[-1])
+        quantile_rulers(lower, {"observed": (scored, colours[name])})
+        lower.set_xlim(full_range[0], full_range[-1])
     panels[0, 0].set_ylabel("density (1/nat)")
     panels[1, 0].set_ylabel("density (1/nat),\nall images")
     drawn.supxlabel(RULER_LABEL, fontsize=8)
@@ -54,9 +54,9 @@ def common_edges(scores: list[np.ndarray], bins: int = BINS, outer: float = 0.00
 def quantile_rulers(axes: Axes, rows: dict[str, tuple[xr.Dataset, str]]) -> None:
     """One line per label from median to 0.999 quantile, ticked at 0.95; under each, in grey, that of its null."""
     rulers = []
-    for label, (found, colour) in rows.items():
-        rulers.append((label, np.quantile(last(found), LEVELS), colour))
-        null = [null_quantile(found, level) for level in LEVELS]
+    for label, (scored, colour) in rows.items():
+        rulers.append((label, np.quantile(last(scored), LEVELS), colour))
+        null = [null_quantile(scored, level) for level in LEVELS]
         if None not in null:
             rulers.append(("null", np.array(null), COLOUR["null"]))
     for y, (_, (median, q95, q999), colour) in enumerate(rulers):

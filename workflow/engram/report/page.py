@@ -190,8 +190,8 @@ def _work(described: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     total = 0.0
     for stage, kinds in stages.items():
         attributes = [artifacts.attributes(path, kind) for path, kind in kinds.items()]
-        for estimator in dict.fromkeys(found.get("estimator", "") for found in attributes):
-            seconds = [found["wall_seconds"] for found in attributes if found.get("estimator", "") == estimator]
+        for estimator in dict.fromkeys(made_by.get("estimator", "") for made_by in attributes):
+            seconds = [made_by["wall_seconds"] for made_by in attributes if made_by.get("estimator", "") == estimator]
             total += sum(seconds)
             yield f"{stage}, {estimator}".removesuffix(", "), len(seconds), _duration(sum(seconds))
     yield "all", sum(map(len, stages.values())), _duration(total)
