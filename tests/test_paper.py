@@ -57,7 +57,7 @@ def published_data(folder, rng):
     files = published_files.celeba(faces, [0] * TRAIN + [1] * 7 + [2] * (TEST - 7))
     put(folder / "data/celeba", {name: files[name] for name in ("list_eval_partition.txt", "img_align_celeba.zip")})
     for file, old, new in (
-        ("mirror.py", "if found != published:", "if False:"),
+        ("mirror.py", "if md5 != published:", "if False:"),
         ("cifar.py", "BATCH_IMAGES = 10_000", f"BATCH_IMAGES = {TRAIN // 5}"),
     ):
         path = folder / "workflow/engram/datasets" / file

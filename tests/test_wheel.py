@@ -95,7 +95,7 @@ for module in pkgutil.walk_packages(engram.__path__, "engram."):
 print(json.dumps(missing))
 """
     missing = json.loads(run(environment, "python", "-c", program))
-    assert {module.split(".")[1] for module in missing} <= {"config", "report"}
+    assert {module.split(".")[1] for module in missing} <= {"config", "config_file", "report"}
     assert set(missing.values()) <= {"yaml", "jsonschema"}
 
 

@@ -279,7 +279,7 @@ def test_a_kill_in_the_middle_of_training_costs_no_bit(finished, tmp_path):
     again = snakemake(killed, target)
     assert again.returncode == 0 and "continuing tiny repeat-" in again.stdout, again.stdout
     a, b = (xr.load_dataset(folder / target, engine="h5netcdf") for folder in folders.values())
-    assert all(np.array_equal(a[name], b[name], equal_nan=True) for name in a.data_vars)
+    assert all(a[name].equals(b[name]) for name in a.data_vars)
 
 
 def test_a_second_start_while_a_training_lives_says_so_and_stops(tmp_path):
