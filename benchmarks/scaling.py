@@ -37,7 +37,7 @@ REPOSITORY = Path(__file__).parents[1]
 TRIVIAL = {
     "nothing": "",
     "imports of scores": "from engram.scores import stage\n",
-    "imports of train": "from engram.designs import membership\nfrom engram.training import trained\n",
+    "imports of train": "from engram.training import stage\n",
 }
 
 
