@@ -6,23 +6,35 @@ where q is the encoder's approximate posterior (the paper's estimator, which is 
 encoder was not trained on) or a normal fitted to the true posterior (engram.likelihood.laplace). docs/estimators.md has the errors
 of both.
 
-What a model must offer for either is in engram.models.protocols; an exact model, with log_prob(x) alone, is asked for its
-own log p. The model's `observation` says how x was drawn; without one x is binary.
+What a model must offer for either is in engram.models.protocols. A model with a proposal of its own, `propose(x)`, is sampled from
+that. An exact model, with log_prob(x) alone, is asked for its own log p; one with bound(x, noise) alone for its bound, averaged
+over the samples. The model's `observation` says how x was drawn; without one x is binary.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from engram.errors import UserError
+from engram.likelihood.bound import Bounds
+from engram.likelihood.exact import Exact
 from engram.likelihood.importance import Estimate, join, summarize
 from engram.likelihood.laplace import laplace_proposal
-from engram.likelihood.proposals import Proposal, encoder_proposal
+from engram.likelihood.proposals import ModelsOwn, Proposal, encoder_proposal
 from engram.models.observations import log_pixel_volume
-from engram.models.protocols import ExactModel, LatentModel, LatentModelWithInformation
+from engram.models.protocols import (
+    DESCRIBED_IN,
+    BoundedModel,
+    ExactModel,
+    LatentModel,
+    LatentModelWithInformation,
+    ProposingModel,
+    noise_shape,
+    offers,
+)
 from engram.randomness import image_normals
 from engram.runtime.device import at_once
 
@@ -44,19 +56,19 @@ def estimate(
 ) -> Estimate:
     """Estimate log p(x) for x (n, *image_shape), already drawn from the images (engram.models.observations.draw).
 
-    `newton_steps` and `proposal_scale` belong to the Laplace proposal. `noise` (n, samples, latent_dim) are the
+    `newton_steps` and `proposal_scale` belong to the Laplace proposal. `noise` (n, samples, *noise_of_sample(model, x)) are the
     standard normals behind the samples; without it they come from `seed` and the row's number. An exact model's own log
-    p comes back, with no error. Raises UserError for an unknown proposal, a setting out of range, or a model that is neither
-    a latent-variable model nor exact.
+    p comes back, with no error. Raises UserError for an unknown proposal, a setting out of range, or a model that offers no way
+    to its log p.
     """
     _require(proposal, samples, newton_steps, proposal_scale)
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
-        proposals = propose(model, chunk, proposal, newton_steps, proposal_scale)
-        normals = _normals(rows, samples, proposals, seed, 0) if noise is None else noise[rows]
-        return summarize(log_weights(model, chunk, proposals, normals.to(chunk)), proposals.fell_back)
+        sampling = _sampling(model, chunk, proposal, newton_steps, proposal_scale)
+        normals = _normals(rows, samples, sampling, seed, 0) if noise is None else noise[rows]
+        return sampling.estimate(sampling.values(normals.to(chunk)))
 
-    return _by_chunks(model, x, of_chunk)
+    return _by_chunks(model, x, samples, of_chunk)
 
 
 @torch.no_grad()
@@ -82,38 +94,43 @@ def estimate_to_precision(
     images = torch.arange(len(x)) if images is None else images
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
-        proposals = propose(model, chunk, proposal, newton_steps, proposal_scale)
-        weights = log_weights(model, chunk, proposals, _normals(images[rows], samples, proposals, seed, 0))
-        estimates, active = summarize(weights, proposals.fell_back), torch.arange(len(rows))
-        while 2 * weights.shape[1] <= max_samples:
+        sampling = _sampling(model, chunk, proposal, newton_steps, proposal_scale)
+        values = sampling.values(_normals(images[rows], samples, sampling, seed, 0))
+        estimates, active = sampling.estimate(values), torch.arange(len(rows))
+        while 2 * values.shape[1] <= max_samples:
             wanting = estimates.standard_error[active] > target_standard_error
-            active, weights = active[wanting.cpu()], weights[wanting]
+            active, values = active[wanting.cpu()], values[wanting]
             if not len(active):
                 break
-            some = proposals[active]
-            normals = _normals(images[rows[active]], weights.shape[1], some, seed, weights.shape[1])
-            weights = torch.cat([weights, log_weights(model, chunk[active], some, normals)], 1)
-            _put(estimates, active, summarize(weights, some.fell_back))
+            some = sampling[active]
+            normals = _normals(images[rows[active]], values.shape[1], some, seed, values.shape[1])
+            values = torch.cat([values, some.values(normals)], 1)
+            _put(estimates, active, some.estimate(values))
         return estimates
 
-    return _by_chunks(model, x, of_chunk)
+    return _by_chunks(model, x, max_samples, of_chunk)
 
 
-def propose(model: LatentModel, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float) -> Proposal:
+def propose(
+    model: LatentModel | ProposingModel, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
+) -> Proposal | ModelsOwn:
     """The proposal named "encoder" or "laplace" for images x (n, *image_shape).
 
-    A model without Fisher information cannot have the Laplace proposal: all images keep the encoder's, marked as fallen
-    back.
+    "encoder" is the model's own `propose`, if it has one. A model that has one, or no Fisher information, cannot have the
+    Laplace proposal: all images keep the encoder's, marked as fallen back.
     """
-    if proposal == "encoder":
-        return encoder_proposal(model, x)
-    if isinstance(model, LatentModelWithInformation):
+    fell_back = proposal != "encoder"
+    if offers(model, ProposingModel):
+        return ModelsOwn(model, x, torch.full((len(x),), fell_back, device=x.device))
+    if fell_back and offers(model, LatentModelWithInformation):
         return laplace_proposal(model, x, newton_steps, proposal_scale)
     encoder = encoder_proposal(model, x)
-    return replace(encoder, fell_back=torch.ones_like(encoder.fell_back))
+    return replace(encoder, fell_back=torch.ones_like(encoder.fell_back)) if fell_back else encoder
 
 
-def log_weights(model: LatentModel, x: Tensor, proposal: Proposal, noise: Tensor) -> Tensor:
+def log_weights(
+    model: LatentModel | ProposingModel, x: Tensor, proposal: Proposal | ModelsOwn, noise: Tensor
+) -> Tensor:
     """log p(x, z) - log q(z) in nats, (n, samples), at the z of standard normal noise (n, samples, latent_dim).
 
     Minus infinity where the model gives no density, or none that is a number.
@@ -125,29 +142,71 @@ def log_weights(model: LatentModel, x: Tensor, proposal: Proposal, noise: Tensor
     return torch.where(weights.isfinite(), weights, -torch.inf)
 
 
-def _by_chunks(model: nn.Module, x: Tensor, of_chunk: Callable[[Tensor, Tensor], Estimate]) -> Estimate:
-    """Join of_chunk(images, their rows) over chunks small enough for the proposal, and go to pixel space."""
+@dataclass(frozen=True)
+class Importance:
+    """Importance samples of z for n images: their weights, and what these say."""
+
+    model: LatentModel | ProposingModel
+    x: Tensor
+    proposal: Proposal | ModelsOwn
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.proposal.latent_dim,)
+
+    def values(self, noise: Tensor) -> Tensor:
+        return log_weights(self.model, self.x, self.proposal, noise)
+
+    def estimate(self, values: Tensor) -> Estimate:
+        return summarize(values, self.proposal.fell_back)
+
+    def __getitem__(self, rows: Tensor) -> "Importance":
+        return Importance(self.model, self.x[rows], self.proposal[rows])
+
+
+def noise_of_sample(model: nn.Module, x: Tensor) -> tuple[int, ...]:
+    """Shape of the standard normals behind one sample of an image's estimate: (0,) for an exact model, which has none."""
+    if is_latent(model) and not hasattr(model, "latent_dim"):
+        with _evaluating(model), torch.no_grad():
+            return (model.encode(x[:1])[0].shape[-1],)
+    if is_latent(model):
+        return (model.latent_dim,)
+    return (0,) if offers(model, ExactModel) else noise_shape(model)
+
+
+def is_latent(model: nn.Module) -> bool:
+    """Whether log p is estimated by importance samples of z."""
+    return offers(model, LatentModel) or offers(model, ProposingModel)
+
+
+def _sampling(
+    model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
+) -> Importance | Exact | Bounds:
+    """How log p of images x is had from a model. Raises UserError if it offers no way."""
+    if is_latent(model):
+        return Importance(model, x, propose(model, x, proposal, newton_steps, proposal_scale))
+    if offers(model, ExactModel):
+        return Exact(model, x)
+    if offers(model, BoundedModel):
+        return Bounds(model, x)
+    raise UserError(
+        f"{type(model).__name__} has neither encode, decode and log_prob_given_latent, nor log_prob, nor bound: "
+        f"there is no log p(x) to estimate; see {DESCRIBED_IN}"
+    )
+
+
+def _by_chunks(model: nn.Module, x: Tensor, samples: int, of_chunk: Callable[[Tensor, Tensor], Estimate]) -> Estimate:
+    """Join of_chunk(images, their rows) over chunks that fit into memory, and go to pixel space."""
+    chunk, numbers = SAMPLES_CHUNK, x[0].numel()
+    if is_latent(model):
+        chunk, numbers = JACOBIAN_CHUNK, numbers * noise_of_sample(model, x)[0]
+    elif not offers(model, ExactModel):
+        numbers *= samples
+    images = max(1, at_once(chunk, x.device) // numbers)
     volume = log_pixel_volume(x, getattr(model, "observation", "binary"))
     with _evaluating(model):
-        if isinstance(model, LatentModel):
-            latent_dim = model.encode(x[:1])[0].shape[-1]
-            images = max(1, at_once(JACOBIAN_CHUNK, x.device) // (latent_dim * x[0].numel()))
-            chunks = torch.arange(len(x)).split(images)
-            of_x = join(of_chunk(x[rows], rows) for rows in chunks)
-        elif isinstance(model, ExactModel):
-            of_x = _exact(model.log_prob(x))
-        else:
-            raise UserError(
-                f"{type(model).__name__} has neither encode, decode and log_prob_given_latent, nor log_prob: "
-                "there is no log p(x) to estimate"
-            )
+        of_x = join(of_chunk(x[rows], rows) for rows in torch.arange(len(x)).split(images))
     return replace(of_x, log_px=of_x.log_px + volume, elbo=of_x.elbo + volume)
-
-
-def _exact(log_px: Tensor) -> Estimate:
-    """A model's own log p, as one sample of constant weight would give it."""
-    zero = torch.zeros_like(log_px)
-    return Estimate(log_px, log_px, zero, zero + 1, zero, zero.bool(), torch.ones_like(zero, dtype=torch.int64))
 
 
 def _put(estimates: Estimate, rows: Tensor, update: Estimate) -> None:
@@ -167,9 +226,9 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _normals(images: Tensor, samples: int, proposal: Proposal, seed: int, batch: int) -> Tensor:
-    shape = (samples, proposal.mean.shape[-1])
-    return image_normals(images.numpy(), shape, seed, "importance", batch).to(proposal.mean)
+def _normals(images: Tensor, samples: int, sampling: Importance | Exact | Bounds, seed: int, batch: int) -> Tensor:
+    shape = (samples, *sampling.noise_shape)
+    return image_normals(images.numpy(), shape, seed, "importance", batch).to(sampling.x)
 
 
 def _require(proposal: str, samples: int, newton_steps: int, proposal_scale: float) -> None:

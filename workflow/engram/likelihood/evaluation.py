@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engram.likelihood.estimation import estimate, estimate_to_precision
+from engram.likelihood.estimation import estimate, estimate_to_precision, noise_of_sample
 from engram.likelihood.importance import Estimate, join
 from engram.models import observations
 from engram.randomness import image_normals, image_uniforms, seed_sequence, torch_generator
@@ -92,7 +92,8 @@ def _of_each_model(
             )
             x = observations.draw(grey, of_x.uniforms(grey.shape[1]), model.observation)
             x = x.reshape(-1, *evaluation.image_shape)
-        yield _estimate(model.to(evaluation.device), x, noise, evaluation.estimator)
+        model = model.to(evaluation.device)
+        yield _estimate(model, x.to(observations.precision(model)), noise, evaluation.estimator)
 
 
 def _estimate(model: nn.Module, x: Tensor, noise: "Noise", estimator: Mapping[str, Any]) -> Estimate:
@@ -101,7 +102,7 @@ def _estimate(model: nn.Module, x: Tensor, noise: "Noise", estimator: Mapping[st
     if "target_standard_error" in estimator:
         settings |= {key: estimator[key] for key in OF_PRECISION}
         return estimate_to_precision(model, x, **settings, seed=noise.seed(), images=torch.from_numpy(noise.rows))
-    normals = noise.normals(estimator["samples"], getattr(model, "latent_dim", 0))
+    normals = noise.normals((estimator["samples"], *noise_of_sample(model, x)))
     return estimate(model, x, noise=normals, **settings)
 
 
@@ -117,9 +118,8 @@ class Noise:
         self.of_each_image = shared or device.type == "cpu"
         self.drawn: dict[tuple, Tensor] = {}
 
-    def normals(self, samples: int, latent_dim: int) -> Tensor:
-        """Standard normals, (images, samples, latent_dim)."""
-        shape = (samples, latent_dim)
+    def normals(self, shape: tuple[int, ...]) -> Tensor:
+        """Standard normals, (images, *shape)."""
         if shape not in self.drawn:
             self.drawn[shape] = self._draw(shape, image_normals, torch.randn)
         return self.drawn[shape]

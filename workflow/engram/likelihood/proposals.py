@@ -7,11 +7,12 @@ was expected.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from engram.models.protocols import LatentModel
+from engram.models.protocols import LatentModel, OwnProposal, ProposingModel
 
 EVERY = 8  # of so many samples the last is drawn from the tail
 
@@ -27,6 +28,10 @@ class Proposal:
     scale: Tensor
     tail: Tensor
     fell_back: Tensor
+
+    @property
+    def latent_dim(self) -> int:
+        return self.mean.shape[-1]
 
     def __getitem__(self, rows: Tensor) -> "Proposal":
         return Proposal(self.mean[rows], self.scale[rows], self.tail[rows], self.fell_back[rows])
@@ -45,6 +50,29 @@ class Proposal:
         beyond = torch.log(share) - 0.5 * square / tail**2 - latent_dim * tail.log()
         log_determinant = self.scale.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
         return z, log_determinant - 0.5 * (z**2).sum(-1) - torch.logaddexp(within, beyond).T
+
+
+@dataclass(frozen=True)
+class ModelsOwn:
+    """The proposals that a model makes itself, by `propose`, for images x (n, *image_shape); `fell_back` as above."""
+
+    model: ProposingModel
+    x: Tensor
+    fell_back: Tensor
+
+    @property
+    def latent_dim(self) -> int:
+        return self.model.latent_dim
+
+    @cached_property
+    def own(self) -> OwnProposal:
+        return self.model.propose(self.x)
+
+    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        return self.own.draw(noise)
+
+    def __getitem__(self, rows: Tensor) -> "ModelsOwn":
+        return ModelsOwn(self.model, self.x[rows], self.fell_back[rows])
 
 
 def encoder_proposal(model: LatentModel, x: Tensor) -> Proposal:

@@ -1,6 +1,5 @@
 """log p of images as others call it: images or observations of any framework, checked once, then the estimator."""
 
-from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from engram.errors import UserError
 from engram.likelihood import estimation
 from engram.likelihood.importance import Estimate
 from engram.models import observations
+from engram.models.protocols import DESCRIBED_IN, BoundedModel, ExactModel, LatentModel, ProposingModel, offers
 from engram.randomness import image_uniforms
 from engram.tensors import tensor
 
@@ -31,8 +31,8 @@ def estimate(
     x: images as uint8, from which the observation that the model sees is drawn by `seed`, or observations already drawn, as
     floats. (n, C, H, W), (n, H, W, C), (n, H, W) with one channel, or (n, C * H * W); arrays or tensors, moved to the model's
     device and precision. Observations of a model whose `observation` is "binary" are 0 or 1, of "pixels" from 0 to 1.
-    model: an engram.models.LatentVariableModel, or any module with its encode, decode and log_prob_given_latent
-    (engram.models.base), or with log_prob(x) alone.
+    model: an engram.models.LatentVariableModel, or any module with its encode, decode and log_prob_given_latent, or with
+    log_prob(x) alone, or one of the other ways in engram.models.protocols.
     proposal: "laplace", a normal fitted to the posterior in `newton_steps` steps and widened by `proposal_scale`, or
     "encoder", the model's own q(z | x); docs/estimators.md has the errors of both. samples: of z for each image.
 
@@ -59,8 +59,7 @@ def observation(model: nn.Module, x: Any, seed: int) -> Tensor:
     if given.dtype != torch.uint8 and not given.is_floating_point():
         raise UserError(f"x: holds {given.dtype}; give images as uint8 grey levels, or observations as floats")
     given = _channels_first(given, getattr(model, "image_shape", None))
-    weights = next((value for value in chain(model.parameters(), model.buffers()) if value.is_floating_point()), None)
-    kind = getattr(model, "observation", None)
+    weights, kind = observations.some_weights(model), getattr(model, "observation", None)
     if given.dtype != torch.uint8:
         given = given.float() if given.dtype.itemsize < 4 else given
         _require_possible(given, kind)
@@ -124,10 +123,11 @@ def _require_model(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(f"model: is a {type(model).__name__}, must be a torch.nn.Module, as engram.models.build gives")
     offered = [name for name in ("encode", "decode", "log_prob_given_latent") if hasattr(model, name)]
-    if len(offered) < 3 and ("encode" in offered or not hasattr(model, "log_prob")):
+    gives_log_p = any(offers(model, way) for way in (LatentModel, ProposingModel, ExactModel, BoundedModel))
+    if not gives_log_p or (0 < len(offered) < 3 and "encode" in offered):
         raise UserError(
-            f"model: {type(model).__name__} has neither log_prob(x) nor all of encode, decode and log_prob_given_latent "
-            "(engram.models.base)"
+            f"model: {type(model).__name__} has neither log_prob(x) nor bound(x, noise) nor all of encode, decode and "
+            f"log_prob_given_latent; see {DESCRIBED_IN}"
         )
 
 

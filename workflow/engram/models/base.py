@@ -47,12 +47,15 @@ class LatentVariableModel(nn.Module, ABC):
     def mean(self, parameters: Tensor) -> Tensor:
         """Mean image in [0, 1]: (n, *image_shape) from parameters (n, *anything)."""
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        """One-sample evidence lower bound in nats, (n,): the training objective. `noise` is standard normal, (n, latent_dim)."""
+    def forward(self, x: Tensor, noise: Tensor, kl_weight: float | Tensor = 1.0) -> Tensor:
+        """One-sample evidence lower bound in nats, (n,): the training objective. `noise` is standard normal, (n, latent_dim).
+
+        `kl_weight` below 1 lets training warm up: the divergence of q(z | x) from the prior then counts for less.
+        """
         mean, log_variance = self.encode(x)
         z = mean + torch.exp(0.5 * log_variance) * noise
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)
-        return self.log_prob_given_latent(x, z) - divergence
+        return self.log_prob_given_latent(x, z) - kl_weight * divergence
 
     @torch.no_grad()
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:

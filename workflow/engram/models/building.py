@@ -4,27 +4,31 @@ import importlib
 import inspect
 from typing import Any
 
-import torch
+from torch import nn
 
-from engram.errors import UserError, first_line, suggest
-from engram.models.base import LatentVariableModel
+from engram.errors import UserError, first_line, in_users_code, suggest
 from engram.models.known import known_models, source_of
+from engram.models.protocols import DESCRIBED_IN, TrainableModel, lacking
 
 
-def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> torch.nn.Module:
+def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> nn.Module:
     """A freshly initialized model for images of shape (channels, height, width).
 
-    Raises UserError if the name is unknown or the model takes no such setting.
+    Raises UserError if the name is unknown, the model takes no such setting or lacks what training asks for.
     """
     model_class = _import(name)
     _require_known(name, model_class, settings)
     try:
-        return model_class(image_shape, **settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model {name} with {settings}: {first_line(error)}") from error
+        model = model_class(image_shape, **settings)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's own class raises
+        raise UserError(f"model {name} with {settings}: {in_users_code(error) or first_line(error)}") from error
+    _require_trainable(name, model)
+    return model
 
 
-def _require_known(name: str, model_class: type[torch.nn.Module], settings: dict[str, Any]) -> None:
+def _require_known(name: str, model_class: type[nn.Module], settings: dict[str, Any]) -> None:
     taken = inspect.signature(model_class).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
         return
@@ -33,7 +37,14 @@ def _require_known(name: str, model_class: type[torch.nn.Module], settings: dict
             raise UserError(f"model {name} takes no {setting!r}; {suggest(setting, [*taken][1:])}")
 
 
-def _import(name: str) -> type[torch.nn.Module]:
+def _require_trainable(name: str, model: nn.Module) -> None:
+    missing = lacking(model, TrainableModel)
+    if missing:
+        words = {"observation": 'observation = "binary", "logit" or "pixels"', "forward": "forward(x, noise)"}
+        raise UserError(f"model {name} lacks {' and '.join(words[each] for each in missing)}; see {DESCRIBED_IN}")
+
+
+def _import(name: str) -> type[nn.Module]:
     module, _, attribute = source_of(name).partition(":")
     if not attribute:
         raise UserError(
@@ -41,9 +52,9 @@ def _import(name: str) -> type[torch.nn.Module]:
         )
     try:
         model_class = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"model {name!r} could not be imported: {error}") from error
+    except Exception as error:  # whatever a user's own module does when it is imported
+        raise UserError(f"model {name!r} could not be imported: {in_users_code(error) or error}") from error
     # The name may come from a file with models: whoever wrote it must not choose what is called here.
-    if not (inspect.isclass(model_class) and issubclass(model_class, LatentVariableModel)):
-        raise UserError(f"model {name!r} is no subclass of engram.models.LatentVariableModel")
+    if not (inspect.isclass(model_class) and issubclass(model_class, nn.Module)):
+        raise UserError(f"model {name!r} is no subclass of torch.nn.Module; see {DESCRIBED_IN}")
     return model_class

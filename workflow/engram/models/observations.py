@@ -6,8 +6,10 @@ the 8-bit levels themselves sees grey/255, without any noise ("pixels").
 """
 
 import math
+from itertools import chain
 
 import torch
+from torch import nn
 from torch.nn.functional import softplus
 
 from engram.errors import UserError
@@ -28,6 +30,18 @@ def draw(images: torch.Tensor, uniforms: torch.Tensor, observation: str) -> torc
         raise UserError(f"a model's observation is {observation!r}; choose binary, logit or pixels")
     pixels = (images.float() + uniforms) / 256
     return torch.logit(LOGIT_MARGIN + (1 - 2 * LOGIT_MARGIN) * pixels)
+
+
+def some_weights(model: nn.Module) -> torch.Tensor | None:
+    """A parameter, or else a buffer, whose device and type x and noise are given to the model in; None if it has neither."""
+    of_model = chain(model.parameters(), model.buffers())
+    return next((value for value in of_model if value.is_floating_point()), None)
+
+
+def precision(model: nn.Module) -> torch.dtype:
+    """The type of numbers that a model computes in."""
+    weights = some_weights(model)
+    return torch.float32 if weights is None else weights.dtype
 
 
 def to_pixels(y: torch.Tensor, observation: str) -> torch.Tensor:

@@ -1,27 +1,31 @@
 """What each part of engram asks of a model: whatever offers these methods will do, of whatever class.
 
-Shapes are those of engram.models.base: x is (n, *image_shape), z is (..., n, latent_dim). Where a capability decides what is
-done, it is asked for by `isinstance`, which looks for the methods in the model's class.
+Shapes: x is (n, *image_shape), drawn from images as the model's `observation` says ("binary", "logit" or "pixels":
+engram.models.observations); z is (..., n, latent_dim), where leading axes "..." are importance samples; noise is standard
+normal. `offers` says whether a model has what a protocol asks for. docs/own_model.md shows models that do.
 """
 
-from typing import Protocol, runtime_checkable
+import inspect
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+DESCRIBED_IN = "docs/own_model.md"
 
 
-@runtime_checkable
 class TrainableModel(Protocol):
-    """Training: an objective to be maximized, and what it needs to draw x and the noise of z."""
+    """Training: an objective to be maximized.
+
+    The noise it takes for an image is of the model's `noise_shape`, or else of (latent_dim,); see `noise_shape` below.
+    """
 
     observation: str
-    latent_dim: int
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The objective of each image in nats, (n,); `noise` is standard normal, (n, latent_dim)."""
+        """The objective of each image in nats, (n,), such as a bound on log p; `noise` is (n, *noise_shape)."""
 
 
-@runtime_checkable
 class LatentModel(Protocol):
     """Likelihood by importance sampling of z, whose prior is standard normal."""
 
@@ -35,7 +39,6 @@ class LatentModel(Protocol):
         """log p(x | z) in nats, (..., n)."""
 
 
-@runtime_checkable
 class LatentModelWithInformation(LatentModel, Protocol):
     """The Laplace proposal, too."""
 
@@ -43,7 +46,25 @@ class LatentModelWithInformation(LatentModel, Protocol):
         """Diagonal of the Fisher information of p(x | z) about its parameters, in their shape."""
 
 
-@runtime_checkable
+class OwnProposal(Protocol):
+    """Where a model's own importance samples come from, for some images."""
+
+    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z (samples, n, latent_dim) and log p(z) - log q(z | x) in nats, (samples, n), from noise (n, samples, latent_dim)."""
+
+
+class ProposingModel(Protocol):
+    """Likelihood by importance sampling where neither the prior nor q(z | x) is a plain normal: hierarchies, for instance."""
+
+    latent_dim: int
+
+    def propose(self, x: Tensor) -> OwnProposal:
+        """The proposals for n images."""
+
+    def log_prob_given_latent(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats, (..., n)."""
+
+
 class ExactModel(Protocol):
     """Likelihood without any estimate."""
 
@@ -51,9 +72,60 @@ class ExactModel(Protocol):
         """log p(x) in nats, (n,)."""
 
 
-@runtime_checkable
+class BoundedModel(Protocol):
+    """A lower bound on log p(x), estimated without bias from noise."""
+
+    def bound(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Estimates of the bound in nats, (n, samples), from noise (n, samples, *noise_shape); their mean is the bound."""
+
+
 class SamplingModel(Protocol):
-    """Analyses: images drawn from the model."""
+    """Analyses that look at the model's own images: nearest neighbours and mode collapse."""
 
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """Mean images in [0, 1], (n, *image_shape), or draws of x with `observation=True`."""
+
+
+class DenoisingModel(Protocol):
+    """Geometry of a diffusion model: the dimension of what it learned."""
+
+    def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
+        """The noise in z, (n, *image_shape), whose log signal-to-noise ratio is -gamma, (n,)."""
+
+
+def noise_shape(model: object) -> tuple[int, ...]:
+    """Shape of the noise that one image's objective takes: the model's `noise_shape`, else (latent_dim,), else (0,).
+
+    (0,) is no noise at all, as for an exact model.
+    """
+    stated = getattr(model, "noise_shape", None)
+    return tuple(stated) if stated is not None else (getattr(model, "latent_dim", 0),)
+
+
+def offers(model: object, protocol: type) -> bool:
+    """Whether a model has every method and attribute that a protocol asks for."""
+    return not lacking(model, protocol)
+
+
+def lacking(model: object, protocol: type) -> list[str]:
+    """What a model lacks of a protocol, by name.
+
+    >>> lacking(nn.Linear(2, 2), ExactModel)
+    ['log_prob']
+    """
+    return [name for name in _members(protocol) if not _has(model, name)]
+
+
+def _members(protocol: type) -> list[str]:
+    of_bases = (
+        [*inspect.get_annotations(base), *vars(base)]
+        for base in reversed(protocol.__mro__)
+        if getattr(base, "_is_protocol", False)
+    )
+    return [name for names in of_bases for name in names if not name.startswith("_")]
+
+
+def _has(model: object, name: str) -> bool:
+    """Every module has a `forward`, which says that there is none until a class defines its own."""
+    undefined = name == "forward" and getattr(type(model), name, None) is nn.Module.forward
+    return hasattr(model, name) and not undefined

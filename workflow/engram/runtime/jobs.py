@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from engram.errors import CANNOT_WRITE, UserError, first_line
+from engram.errors import CANNOT_WRITE, UserError, first_line, in_users_code
 
 log = logging.getLogger("engram")
 
@@ -40,6 +40,9 @@ def job(log_path: str | Path) -> Iterator[logging.Logger]:
         known = str(error) if isinstance(error, UserError) else _fault_of_the_machine(error)
         if known:
             log.error("error: %s", known)
+        elif place := in_users_code(error):
+            log.info("%s", traceback.format_exc())
+            log.error("error in your own code, %s (%s has the traceback)", place, log_path)
         else:
             log.error("unexpected error, please report it:\n%s", traceback.format_exc())
         raise SystemExit(1) from None

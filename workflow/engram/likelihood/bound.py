@@ -1,0 +1,46 @@
+"""Models that give a lower bound on log p(x) alone: the mean of unbiased estimates of it, with its standard error."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engram.likelihood.importance import Estimate
+from engram.models.protocols import BoundedModel, noise_shape
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Samples of the bound for images x (n, *image_shape)."""
+
+    model: BoundedModel
+    x: Tensor
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return noise_shape(self.model)
+
+    def values(self, noise: Tensor) -> Tensor:
+        """Estimates of the bound in nats, (n, samples), from noise (n, samples, *noise_shape)."""
+        return self.model.bound(self.x, noise)
+
+    def estimate(self, values: Tensor) -> Estimate:
+        return average(values)
+
+    def __getitem__(self, rows: Tensor) -> "Bounds":
+        return Bounds(self.model, self.x[rows])
+
+
+def average(values: Tensor) -> Estimate:
+    """The bound from its samples (n, samples): their mean, and its standard error, infinite for a single sample.
+
+    All samples count alike, so all are effective, and there is no tail of weights to fear. log_px is the bound, too.
+    """
+    n, samples = values.shape
+    wide = values.double()
+    error = wide.std(1) / math.sqrt(samples) if samples > 1 else torch.full_like(wide[:, 0], torch.inf)
+    full = torch.full_like(error, samples)
+    parts = wide.mean(1), wide.mean(1), error, full, torch.full_like(error, torch.nan)
+    spent = torch.full((n,), samples, dtype=torch.int64, device=values.device)
+    return Estimate(*(part.to(values.dtype) for part in parts), torch.zeros_like(spent, dtype=torch.bool), spent)
