@@ -13,8 +13,9 @@ import torch
 
 from engram.files import artifacts, inputs
 from engram.models import LatentVariableModel, build, observations
+from engram.training.plan import Plan
 from engram.training.state import StateFolder
-from engram.training.training import Plan, Training
+from engram.training.training import Training
 
 MLP = {"name": "bernoulli_mlp_vae", "latent_dim": 16}
 PAPERS_MODELS = {  # channels, latent_dim

@@ -28,7 +28,8 @@ from engram.likelihood.estimation import estimate
 from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.models import build
 from engram.runtime.device import claimed_device
-from engram.training.training import IMAGES_FOR_LOSS, Training
+from engram.training.batches import IMAGES_FOR_LOSS
+from engram.training.training import Training
 
 SHAPES = {"mnist": (1, 32, 32), "cifar10": (3, 32, 32), "celeba": (3, 32, 32)}
 SIDE = 4096  # of the square matrices whose product is the ceiling

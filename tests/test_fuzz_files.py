@@ -18,8 +18,9 @@ from engram.files import artifacts, inputs
 from engram.files.artifacts import variable
 from engram.scores import stage
 from engram.training import trained
+from engram.training.plan import Plan
 from engram.training.state import StateFolder
-from engram.training.training import Plan, Training
+from engram.training.training import Training
 
 MUTANTS = 30  # of each kind of file, by bytes and by content
 

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves
 from engram import randomness
 from engram.likelihood import evaluation
 from engram.models import build
-from engram.training import training
+from engram.training import batches, training
 from engram.training.lockstep import Pack
-from engram.training.training import Plan, Training
+from engram.training.plan import Plan
+from engram.training.training import Training
 
 OTHER, LATENT_DIM = torch.device("meta"), 4
 KINDS = {
@@ -53,7 +54,7 @@ def kind(request):
 @pytest.fixture(autouse=True)
 def _streams_of_the_other_device(monkeypatch):
     """torch has no generator of random numbers on "meta", and takes the CPU's."""
-    for module in (evaluation, training):
+    for module in (evaluation, training, batches):
         monkeypatch.setattr(module, "torch_generator", lambda device, *name: randomness.torch_generator("cpu", *name))
 
 
@@ -108,7 +109,7 @@ def test_what_a_block_of_training_sees_is_drawn_on_the_device(kind, augmentation
     run = Training(plan, torch.zeros(9, int(np.prod(shape)), dtype=torch.uint8, device=OTHER))
     assert len(run.packs) == 1
     with OneDevice():
-        x, normals = run._block(1, np.arange(9))
+        x, normals = run.batches.of_block(1, np.arange(9), 0, 0)
     assert x.device == normals.device == OTHER and len(x) == len(normals) == 9
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from engram.errors import UserError
 from engram.runtime.stopping import Stop, stop_in_time
-from engram.training import training
+from engram.training import batches
 from engram.training.state import StateFolder
 from engram.training.training import Training
 from test_training import images as images  # a fixture
@@ -73,7 +73,7 @@ class AfterBlocks(Stop):
 
 
 def test_a_training_stopped_after_every_block_ends_with_the_bits_of_one_run(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "STEPS_PER_BLOCK", 6)
+    monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 6)
     whole, whole_folder = run(plan(), images, tmp_path / "whole")
     stops = 0
     while True:

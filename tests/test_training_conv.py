@@ -9,6 +9,7 @@ from engram.models import build
 from engram.models.observations import draw
 from engram.randomness import torch_generator
 from engram.training import trained, training
+from engram.training.batches import STEPS_PER_BLOCK
 from engram.training.lockstep import Pack
 from engram.training.training import Training
 from test_training import SHAPE, N, plan, run, weights
@@ -53,9 +54,9 @@ def test_a_stored_convolutional_model_remembers_batch_norm_and_has_the_loss_it_w
 
 @pytest.mark.parametrize("augmentation", [{}, {"augmentation": "none"}, {"augmentation": "horizontal_flip"}])
 def test_the_streams_of_x_and_z_are_the_same_with_and_without_augmentation(images, augmentation):
-    uniforms, normals, *_ = Training(plan(**augmentation), images)._noise(2)
+    uniforms, normals, *_ = Training(plan(**augmentation), images).batches.noise(2, 0, 0)
     stream = torch_generator("cpu", 42, "training", "e", "repeat-00", 2, "noise", 0, 0)
-    seen = training.STEPS_PER_BLOCK * 8
+    seen = STEPS_PER_BLOCK * 8
     assert torch.equal(uniforms, torch.rand(seen, 36, generator=stream))
     assert torch.equal(normals, torch.randn(seen, 2, generator=stream))
 
@@ -103,9 +104,9 @@ def test_half_of_the_images_are_mirrored_each_by_a_coin_of_its_own_and_only_in_t
 
 def test_a_mirrored_image_is_drawn_after_the_mirroring_with_the_noise_of_its_place(images):
     state = Training(plan(augmentation="horizontal_flip"), images)
-    uniforms, _, mirrored = (part[:8] for part in state._noise(0))
+    uniforms, _, mirrored = (part[:8] for part in state.batches.noise(0, 0, 0))
     chosen = np.arange(8)
-    x = state._observe(chosen, uniforms, mirrored)
+    x = state.batches.observe(chosen, uniforms, mirrored)
     for i in range(8):
         grey = images[i].reshape(SHAPE).flip(-1).flatten() if mirrored[i] else images[i]
         assert torch.equal(x[i].flatten(), draw(grey, uniforms[i], "binary"))
@@ -115,4 +116,4 @@ def test_models_of_8_bit_pixels_train_too(faces, tmp_path):
     settings = CONV | {"model": {"name": "logistic_mixture_conv_vae", "latent_dim": 2, "features": 2, "components": 2}}
     state, _ = run(plan(folds=[0], epochs=3, scored_epochs=[3], **settings), faces, tmp_path)
     assert state.losses.train[-1, 0] < state.losses.train[0, 0] < 1024 * np.log(256) * 1.5
-    assert build(image_shape=(1, 32, 32), **settings["model"]).observation == state.observation == "pixels"
+    assert build(image_shape=(1, 32, 32), **settings["model"]).observation == state.batches.observation == "pixels"

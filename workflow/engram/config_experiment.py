@@ -19,6 +19,7 @@ def in_experiment(
         *_in_names(experiment, known, estimators),
         *_in_model(experiment["model"]),
         *_in_epochs(experiment),
+        *_in_training(experiment["training"]),
         *_in_membership(experiment, defined),
         *_in_size_of_images(experiment, defined),
     ]
@@ -54,6 +55,16 @@ def _in_epochs(experiment: dict[str, Any]) -> list[str]:
     if scored == sorted(scored) and scored[-1] <= epochs:
         return []
     return [f"scored_epochs is {scored}; it must rise and not pass training.epochs, which is {epochs}"]
+
+
+def _in_training(training: dict[str, Any]) -> list[str]:
+    """A setting that would take no effect."""
+    optimizer = training.get("optimizer", "adam")
+    if "momentum" in training and optimizer != "sgd":
+        return [
+            f"training.momentum is {training['momentum']}, which {optimizer} does not take; leave it out, or write optimizer: sgd"
+        ]
+    return []
 
 
 def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ trained alone, resumed after a kill, or trained beside others sees the same numb
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +40,19 @@ def torch_generator(device: torch.device | str, root: int, *names: Name) -> torc
 
     seed = int(seed_sequence(root, *names).generate_state(1, np.uint64)[0])
     return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def inside_models(device: torch.device, root: int, *names: Name) -> Iterator[None]:
+    """A named stream for what models draw themselves, from torch's own generators: dropout and sampling layers.
+
+    Afterwards the generators go on as if nothing had been drawn.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(seed_sequence(root, *names).generate_state(1, np.uint64)[0]))
+        yield
 
 
 def _per_image(images: np.ndarray, shape: tuple[int, ...], fill, root: int, names: tuple[Name, ...]) -> torch.Tensor:

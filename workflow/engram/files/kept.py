@@ -49,10 +49,16 @@ def _stored(path: Path) -> tuple[dict[str, Any], float]:
         return {}, 0.0
 
 
+def of_any_length(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a training without the number of epochs, but where the learning rate depends on it from the first step."""
+    scheduled = training.get("learning_rate_schedule", "constant") != "constant"
+    return {key: value for key, value in training.items() if key != "epochs" or scheduled}
+
+
 def _of_any_length(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values but for the epochs, in JSON's own types."""
     settings = ("model", "training", "membership", "seed", "code")
     comparable = json.loads(json.dumps({key: values.get(key) for key in settings}))
     if comparable["training"]:
-        comparable["training"].pop("epochs", None)
+        comparable["training"] = of_any_length(comparable["training"])
     return comparable

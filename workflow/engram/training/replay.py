@@ -44,9 +44,10 @@ class ReplayedStep:
 
     def _record_and_compare(self, x: Tensor, noise: Tensor) -> Tensor:
         """One step, by both ways; what the plain one did is what counts."""
-        before = self._copy()
-        loss, plain = self.step(x, noise), self._copy()
+        before, generator = self._copy(), _generator_state(x.device)
+        loss, plain, generator_after = self.step(x, noise), self._copy(), _generator_state(x.device)
         self._put(before)
+        _set_generator_state(x.device, generator)
         try:
             self._record(x, noise)
             self._replay(x, noise)
@@ -55,6 +56,7 @@ class ReplayedStep:
         except RuntimeError as error:
             problem = first_line(error)
         self._put(plain)
+        _set_generator_state(x.device, generator_after)
         if problem:
             self.graph, self.usable = None, False
             log.warning("training goes on without CUDA graphs, several times slower for small models: %s", problem)
@@ -72,6 +74,18 @@ class ReplayedStep:
     def _put(self, values: Iterable[Tensor]) -> None:
         for mine, value in zip(self.state, values, strict=True):
             mine.copy_(value)
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    """State of the generator that dropout and sampling layers draw from, so that both ways of a step draw the same."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def _relative_distance(before: Tensor, plain: Tensor, replayed: Tensor) -> float:

@@ -10,15 +10,16 @@ import xarray as xr
 
 from engram.designs import membership
 from engram.designs.repeats import FULL, repeat_name
-from engram.files import artifacts, provenance
+from engram.files import artifacts, kept, provenance
 from engram.files.artifacts import TRAIN
 from engram.runtime.device import claimed_device, describe
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.runtime.stopping import stop_in_time
 from engram.training import trained
+from engram.training.plan import Plan
 from engram.training.state import StateFolder, fingerprint
-from engram.training.training import Plan, Training
+from engram.training.training import Training
 
 
 def train(
@@ -100,5 +101,6 @@ def _mind_batches(plan: Plan) -> None:
 
 def _lasting(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that every step of the training depends on: a training that is to be longer goes on from its state."""
-    training = {key: value for key, value in values["training"].items() if key != "epochs"}
-    return {key: value for key, value in values.items() if key != "scored_epochs"} | {"training": training}
+    return {key: value for key, value in values.items() if key != "scored_epochs"} | {
+        "training": kept.of_any_length(values["training"])
+    }

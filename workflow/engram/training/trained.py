@@ -15,6 +15,8 @@ from engram.models.building import build
 from engram.training.state import StateFolder
 from engram.training.training import Training
 
+# Variables and axes of the file that are no parameter or buffer.
+RESERVED = {"epoch", "model", "fold", "epoch_trained", "loss_train", "loss_held_out"}
 LOSS = "mean -ELBO per image after the epoch, in eval mode, on at most 10,000 fixed"
 
 
@@ -22,8 +24,8 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
     """Gather the snapshots of `folder` into models/{repeat}.h5."""
     plan = training.plan
     variables = {
-        name: variable(
-            ("epoch", "model", *(f"{name}.axis{i}" for i in range(value.ndim - 2))),
+        stored_name(name): variable(
+            ("epoch", "model", *(f"{stored_name(name)}.axis{i}" for i in range(value.ndim - 2))),
             value,
             "1",
             f"parameter or buffer {name} of the network",
@@ -41,7 +43,7 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
         ),
     }
     model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
-    artifacts.write(path, "models", variables, attributes | model | {"observation": training.observation})
+    artifacts.write(path, "models", variables, attributes | model | {"observation": training.batches.observation})
 
 
 def _gather(folder: StateFolder, epochs: list[int]) -> dict[str, np.ndarray]:
@@ -76,5 +78,30 @@ def load_models(path: str | Path, epoch: int) -> list[torch.nn.Module]:
 
 def _model(stored: xr.Dataset, index: int, image_shape: tuple[int, ...], settings: dict) -> torch.nn.Module:
     model = build(image_shape=image_shape, **settings)
-    model.load_state_dict({name: torch.as_tensor(stored[name].values[index]) for name in model.state_dict()})
+    put_state(model, {name: torch.as_tensor(stored[stored_name(name)].values[index]) for name in state_of(model)})
     return model.eval()
+
+
+def stored_name(name: str) -> str:
+    """Name of a parameter's or buffer's variable: its own, but where the file has another variable or axis of that name.
+
+    >>> stored_name("encoder.weight"), stored_name("fold")
+    ('encoder.weight', 'parameter.fold')
+    """
+    return f"parameter.{name}" if name in RESERVED else name
+
+
+def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All parameters and buffers of a model by name, those that its state_dict leaves out, too; tied ones once."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+@torch.no_grad()
+def put_state(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Give a model the parameters and buffers that `state_of` another gave. Raises ValueError if a shape or type differs."""
+    for name, value in state_of(model).items():
+        if (value.shape, value.dtype) != (state[name].shape, state[name].dtype):
+            raise ValueError(
+                f"{name} is {tuple(state[name].shape)} {state[name].dtype}, not {tuple(value.shape)} {value.dtype}"
+            )
+        value.copy_(state[name])

@@ -1,10 +1,11 @@
 """Training the models of one repeat in lockstep, so that an interruption costs at most a minute and changes no bit.
 
-The objective is the one-sample evidence lower bound, summed over the batch; x is drawn anew each time an image is seen
-(dynamic binarization). Time is cut into blocks of steps: random streams are named by epoch and block, so the state between two
-blocks is just the parameters and Adam's moments.
+The objective is the model's, for a VAE the one-sample evidence lower bound; x is drawn anew each time an image is seen (dynamic
+binarization). Time is cut into blocks of steps: random streams are named by epoch and block, so the state between two blocks is
+just the parameters and what the optimizer remembers.
 """
 
+import inspect
 import time
 from dataclasses import dataclass, field
 
@@ -15,47 +16,23 @@ from torch import Tensor
 from engram.errors import UserError, about
 from engram.models import observations
 from engram.models.building import build
-from engram.randomness import generator, torch_generator
-from engram.runtime.device import at_once
+from engram.models.protocols import DESCRIBED_IN, noise_shape
+from engram.randomness import inside_models, torch_generator
 from engram.runtime.jobs import Progress, log
 from engram.runtime.stopping import Stop
-from engram.training.augmentation import flip_horizontally
-from engram.training.lockstep import Pack
+from engram.training.batches import Batches
+from engram.training.lockstep import Pack, why_not_together
+from engram.training.plan import Plan
 from engram.training.state import StateFolder
 
-STEPS_PER_BLOCK = 32
 SAVE_EVERY = 30  # seconds between saves of the state
 LARGEST_PACK = 32  # models; more would fill a GPU's memory and no longer its gaps
-IMAGES_FOR_LOSS = 10_000  # at most so many fixed images for each loss
 DIVERGED = 10  # training stops when the loss exceeds its first value by so many times that value
 
 
 def models_per_pack(device: torch.device, models: int) -> int:
     """How many models advance as one: on a GPU all, if not too many, on a CPU one, whose weights then stay in the cache."""
     return 1 if device.type == "cpu" else min(models, LARGEST_PACK)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained: config values, and for each model its fold's name and the images it sees and does not see."""
-
-    experiment: str
-    repeat: str
-    model: dict
-    image_shape: tuple[int, int, int]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    scored_epochs: list[int]
-    seed: int
-    folds: list[int]
-    trained_on: list[np.ndarray]
-    held_out: list[np.ndarray]
-    augmentation: str = "none"  # or "horizontal_flip": each image is mirrored half of the times it is trained on
-
-    def stream(self, position: int, *names: str | int) -> tuple[str | int, ...]:
-        """The name of one random stream of the model at `position` in `folds`."""
-        return (self.seed, "training", self.experiment, self.repeat, self.folds[position], *names)
 
 
 @dataclass
@@ -80,10 +57,12 @@ class Training:
     def __post_init__(self) -> None:
         plan, device = self.plan, self.images.device
         fresh = [self._initial_model(position) for position in range(len(plan.folds))]
-        self.observation, self.latent_dim = fresh[0].observation, fresh[0].latent_dim
-        per_pack = models_per_pack(device, len(fresh))
+        self._require_warm_up(fresh[0])
+        what_it_takes = fresh[0].observation, noise_shape(fresh[0]), observations.precision(fresh[0])
+        self.batches = Batches(plan, self.images, *what_it_takes)
+        per_pack = self._models_per_pack(fresh)
         groups = [fresh[start : start + per_pack] for start in range(0, len(fresh), per_pack)]
-        self.packs = [Pack(group, plan.learning_rate, device) for group in groups]
+        self.packs = [Pack(group, plan.learning_rate, device, plan.of_step()) for group in groups]
         self.place = [(pack, index) for pack in self.packs for index in range(len(pack))]
         shape = (plan.epochs, len(fresh))
         self.losses = Losses(np.full(shape, np.nan), np.full(shape, np.nan))
@@ -94,6 +73,28 @@ class Training:
             torch.manual_seed(seed)
             with about(f"experiments.{self.plan.experiment}.model"):
                 return build(image_shape=self.plan.image_shape, **self.plan.model)
+
+    def _require_warm_up(self, model: torch.nn.Module) -> None:
+        if self.plan.kl_warm_up and "kl_weight" not in inspect.signature(model.forward).parameters:
+            raise UserError(
+                f"experiments.{self.plan.experiment}.training.kl_warm_up is {self.plan.kl_warm_up}, but the forward(x, noise) of "
+                f"{type(model).__name__} takes no kl_weight to warm up; see {DESCRIBED_IN}"
+            )
+
+    def _models_per_pack(self, models: list[torch.nn.Module]) -> int:
+        """As many as the device likes; one where vmap cannot take them, which is said aloud."""
+        per_pack = models_per_pack(self.images.device, len(models))
+        if per_pack == 1:
+            return 1
+        x, noise = self.batches.of_block(0, self.plan.trained_on[0][:4], 0, 0)
+        problem = why_not_together(models, x, noise)
+        if problem:
+            log.warning(
+                "experiments.%s.model: its models are trained one at a time, several times slower on a GPU, because vmap cannot "
+                "take them: %s",
+                *(self.plan.experiment, problem),
+            )
+        return 1 if problem else per_pack
 
     def run(self, folder: StateFolder, stop: Stop | None = None) -> None:
         """Train to the last epoch, continuing what `folder` holds; leaves a snapshot of every scored epoch there.
@@ -108,8 +109,8 @@ class Training:
         with Progress(plan.epochs * per_epoch, f"{plan.experiment} {plan.repeat}", " images", done) as progress:
             saved = time.monotonic()
             while self.epoch < plan.epochs:
-                orders = self._orders()
-                while self.block * STEPS_PER_BLOCK * plan.batch_size < max(map(len, orders)):
+                orders = [self.batches.order(position, self.epoch) for position in range(len(self.place))]
+                while self.block * self.batches.images_per_block < max(map(len, orders)):
                     before = self._images_in_blocks(self.block)
                     loss = self._advance(orders)
                     progress.update(
@@ -124,31 +125,26 @@ class Training:
                 self._finish_epoch(folder)
 
     def _images_in_blocks(self, blocks: int) -> int:
-        seen = blocks * STEPS_PER_BLOCK * self.plan.batch_size
+        seen = blocks * self.batches.images_per_block
         return sum(min(seen, len(images)) for images in self.plan.trained_on)
-
-    def _orders(self) -> list[np.ndarray]:
-        """For each model the order in which this epoch shows its training images."""
-        return [
-            generator(*self.plan.stream(position, "order", self.epoch)).permutation(images)
-            for position, images in enumerate(self.plan.trained_on)
-        ]
 
     def _advance(self, orders: list[np.ndarray]) -> float:
         """Train every model for one block of steps; mean -ELBO per image seen."""
         loss = count = 0.0
         first = 0
         for pack in self.packs:
-            block_loss, images = self._advance_pack(pack, range(first, first + len(pack)), orders)
+            with inside_models(self.images.device, *self.plan.stream(first, "inside", self.epoch, self.block)):
+                block_loss, images = self._advance_pack(pack, range(first, first + len(pack)), orders)
             loss, count, first = loss + block_loss, count + images, first + len(pack)
         self.block += 1
         return loss / count
 
     def _advance_pack(self, pack: Pack, positions: range, orders: list[np.ndarray]) -> tuple[float, int]:
-        size = self.plan.batch_size
-        x, noise = zip(*(self._block(position, orders[position]) for position in positions), strict=True)
+        size, of_block = self.plan.batch_size, (self.epoch, self.block)
+        x, noise = zip(*(self.batches.of_block(i, orders[i], *of_block) for i in positions), strict=True)
         total = torch.zeros(len(pack), device=self.images.device)
         for start in range(0, max(map(len, x)), size):
+            pack.set_rates(*self.plan.rates(self._epochs_done(start)))
             lengths = [len(images[start : start + size]) for images in x]
             # Folds may differ by an image, so the last batches of an epoch may differ in size.
             for length in sorted({*lengths} - {0}):
@@ -159,32 +155,10 @@ class Training:
         self._require_finite(total, positions)
         return float(total.sum()), sum(map(len, x))
 
-    def _block(self, position: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """All that one model sees in the current block: x (images, *image_shape) and normals (images, latent_dim) for z."""
-        most = STEPS_PER_BLOCK * self.plan.batch_size
-        chosen = order[self.block * most : (self.block + 1) * most]
-        uniforms, normals, *mirrored = (part[: len(chosen)] for part in self._noise(position))
-        return self._observe(chosen, uniforms, *mirrored), normals
-
-    def _noise(self, position: int) -> tuple[Tensor, ...]:
-        """Uniforms (images, pixels) for drawing x and normals (images, latent_dim) for z, of one block.
-
-        With augmentation also whether to mirror each image, (images,) bool.
-        """
-        device, most = self.images.device, STEPS_PER_BLOCK * self.plan.batch_size
-        stream = torch_generator(device, *self.plan.stream(position, "noise", self.epoch, self.block))
-        uniforms = torch.rand(most, self.images.shape[1], generator=stream, device=device)
-        normals = torch.randn(most, self.latent_dim, generator=stream, device=device)
-        if self.plan.augmentation == "none":
-            return uniforms, normals
-        return uniforms, normals, torch.rand(most, generator=stream, device=device) < 0.5
-
-    def _observe(self, chosen: np.ndarray, uniforms: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """x (len(chosen), *image_shape) of the images `chosen`, those that `mirrored` (len(chosen),) names turned over."""
-        images = self.images[torch.from_numpy(chosen).to(self.images.device)]
-        if mirrored is not None:
-            images = flip_horizontally(images, mirrored, self.plan.image_shape)
-        return observations.draw(images, uniforms, self.observation).reshape(-1, *self.plan.image_shape)
+    def _epochs_done(self, images: int) -> float:
+        """Passes over the training data, where each model has seen so many images of the current block; alike for all models."""
+        seen = self.block * self.batches.images_per_block + images
+        return self.epoch + seen / max(map(len, self.plan.trained_on))
 
     def _finish_epoch(self, folder: StateFolder) -> None:
         for position in range(len(self.place)):
@@ -202,16 +176,12 @@ class Training:
         if not len(images):
             return float("nan")
         pack, index = self.place[position]
-        chosen = np.sort(generator(*self.plan.stream(position, "loss", name)).permutation(images)[:IMAGES_FOR_LOSS])
-        stream = torch_generator(self.images.device, *self.plan.stream(position, "loss", name))
-        total = torch.zeros((), dtype=torch.float64, device=self.images.device)
-        for part in np.array_split(chosen, -(-len(chosen) // at_once(1000, self.images.device))):
-            shape = (len(part), self.images.shape[1])
-            x = self._observe(part, torch.rand(shape, generator=stream, device=self.images.device))
-            noise = torch.randn(len(part), self.latent_dim, generator=stream, device=self.images.device)
-            elbo = pack.evaluate(index, x, noise) + observations.log_pixel_volume(x, self.observation)
-            total -= elbo.double().sum()
-        return float(total) / len(chosen)
+        total, judged = torch.zeros((), dtype=torch.float64, device=self.images.device), 0
+        with inside_models(self.images.device, *self.plan.stream(position, "loss inside", name)):
+            for x, noise in self.batches.of_loss(position, images, name):
+                elbo = pack.evaluate(index, x, noise) + observations.log_pixel_volume(x, self.batches.observation)
+                total, judged = total - elbo.double().sum(), judged + len(x)
+        return float(total) / judged
 
     def _require_finite(self, loss: Tensor, positions: range) -> None:
         for position, value in zip(positions, loss.tolist(), strict=True):

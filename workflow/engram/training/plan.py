@@ -1,0 +1,50 @@
+"""What is trained: the settings of config.yaml, and for each model of a repeat the images that it sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engram.training.optimizers import Optimizer
+from engram.training.schedules import kl_weight, learning_rate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Config values, and for each model its fold's name and the images it sees and does not see.
+
+    The settings of `training` have the names and the meanings that config.yaml gives them.
+    """
+
+    experiment: str
+    repeat: str
+    model: dict
+    image_shape: tuple[int, int, int]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    scored_epochs: list[int]
+    seed: int
+    folds: list[int]
+    trained_on: list[np.ndarray]
+    held_out: list[np.ndarray]
+    augmentation: str = "none"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    gradient_clipping: float | None = None
+    learning_rate_schedule: str = "constant"
+    kl_warm_up: float = 0.0
+    ema_decay: float | None = None
+
+    def stream(self, position: int, *names: str | int) -> tuple[str | int, ...]:
+        """The name of one random stream of the model at `position` in `folds`."""
+        return (self.seed, "training", self.experiment, self.repeat, self.folds[position], *names)
+
+    def of_step(self) -> Optimizer:
+        """What a training step does with gradients."""
+        return Optimizer(self.optimizer, self.weight_decay, self.momentum, self.gradient_clipping, self.ema_decay)
+
+    def rates(self, epochs_done: float) -> tuple[float, float | None]:
+        """Learning rate and weight of the KL divergence after so many epochs; None where the weight is always 1."""
+        rate = learning_rate(self.learning_rate_schedule, self.learning_rate, epochs_done / self.epochs)
+        return rate, kl_weight(epochs_done, self.kl_warm_up) if self.kl_warm_up else None
