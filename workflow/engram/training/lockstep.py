@@ -67,7 +67,7 @@ class Pack:
 
     def _in_place(self, place: Tensor | float | None, value: float) -> Tensor | float:
         device = next(iter(self.parameters.values())).device
-        if device.type == "cpu":
+        if device.type == "cpu" or (isinstance(place, float) and place == value):
             return value
         return place.fill_(value) if isinstance(place, Tensor) else torch.tensor(value, device=device)
 
