@@ -8,7 +8,7 @@ from torch import nn
 
 from engram.errors import UserError, first_line, in_users_code, suggest
 from engram.models.known import known_models, source_of
-from engram.models.protocols import DESCRIBED_IN, TrainableModel, lacking
+from engram.models.protocols import DESCRIBED_IN, FittedModel, TrainableModel, lacking, offers
 
 
 def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> nn.Module:
@@ -39,7 +39,7 @@ def _require_known(name: str, model_class: type[nn.Module], settings: dict[str, 
 
 def _require_trainable(name: str, model: nn.Module) -> None:
     missing = lacking(model, TrainableModel)
-    if missing:
+    if missing and not offers(model, FittedModel):
         words = {"observation": 'observation = "binary", "logit" or "pixels"', "forward": "forward(x, noise)"}
         raise UserError(f"model {name} lacks {' and '.join(words[each] for each in missing)}; see {DESCRIBED_IN}")
 

@@ -23,6 +23,10 @@ KNOWN = {
     "logistic_mixture_conv_vae": Known(
         "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE", ("latent_dim", "features", "components")
     ),
+    "gaussian": Known("engram.models.gaussian:Gaussian", ("covariance", "variance", "least_variance")),
+    "ppca": Known("engram.models.ppca:PPCA", ("latent_dim", "least_variance")),
+    "kernel_density": Known("engram.models.kernel_density:KernelDensity", ("bandwidth",)),
+    "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden")),
 }
 
 

@@ -26,6 +26,15 @@ class TrainableModel(Protocol):
         """The objective of each image in nats, (n,), such as a bound on log p; `noise` is (n, *noise_shape)."""
 
 
+class FittedModel(Protocol):
+    """Training without steps: a model that is fitted to all of its images at once."""
+
+    observation: str
+
+    def fit(self, x: Tensor) -> None:
+        """Fit the model to x (n, *image_shape): what it learns is in its buffers."""
+
+
 class LatentModel(Protocol):
     """Likelihood by importance sampling of z, whose prior is standard normal."""
 
