@@ -41,7 +41,9 @@ class CouplingFlow(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """Draws of x, or with observation=False these in [0, 1]: (n, *image_shape)."""
-        noise = torch.randn(n, len(self.center), generator=generator, device=self.center.device)
+        noise = torch.randn(
+            n, len(self.center), generator=generator, dtype=self.center.dtype, device=self.center.device
+        )
         x = self.center + self.log_scale.exp() * self.flow().transform.inv(noise)
         x = x.reshape(n, *self.image_shape)
         return x if observation else to_pixels(x, self.observation)
