@@ -8,12 +8,15 @@ the 8-bit levels themselves sees grey/255, without any noise ("pixels").
 import math
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import softplus
 
 from engram.errors import UserError
+from engram.randomness import image_uniforms
 
+OBSERVATION = ("likelihood", "observation")  # names of the random streams behind x
 LOGIT_MARGIN = 0.05  # lambda of the paper: keeps the logit finite at black and white
 
 
@@ -30,6 +33,16 @@ def draw(images: torch.Tensor, uniforms: torch.Tensor, observation: str) -> torc
         raise UserError(f"a model's observation is {observation!r}; choose binary, logit or pixels")
     pixels = (images.float() + uniforms) / 256
     return torch.logit(LOGIT_MARGIN + (1 - 2 * LOGIT_MARGIN) * pixels)
+
+
+def draw_fixed(
+    images: torch.Tensor, rows: np.ndarray, observation: str, root: int, dataset: str, number: int
+) -> torch.Tensor:
+    """The draw of x from uint8 `images` (n, pixels) that every model judges: their `rows` in a data set name its noise.
+
+    root: the experiment's seed; number: which of several draws.
+    """
+    return draw(images, image_uniforms(rows, images.shape[1:], root, *OBSERVATION, dataset, number), observation)
 
 
 def some_weights(model: nn.Module) -> torch.Tensor | None:

@@ -48,3 +48,11 @@ class Plan:
         """Learning rate and weight of the KL divergence after so many epochs; None where the weight is always 1."""
         rate = learning_rate(self.learning_rate_schedule, self.learning_rate, epochs_done / self.epochs)
         return rate, kl_weight(epochs_done, self.kl_warm_up) if self.kl_warm_up else None
+
+
+@dataclass
+class Losses:
+    """-ELBO per image in nats after each epoch, in eval mode: (epochs, models); NaN where there is no held-out image."""
+
+    train: np.ndarray
+    held_out: np.ndarray

@@ -1,5 +1,6 @@
 """The training stage: the models of one repeat (its folds in lockstep) from the data set to models/{repeat}.h5."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from engram.runtime.device import claimed_device, describe
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.runtime.stopping import stop_in_time
-from engram.training import trained
+from engram.training import fitted, trained
 from engram.training.plan import Plan
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Training
+
+# A fit is the first and only epoch; it takes all images at once, and no steps.
+FITTED = {"epochs": 1, "batch_size": 1, "learning_rate": 0.0}
 
 
 def train(
@@ -34,7 +38,8 @@ def train(
     """Train the models of `repeat`, or go on where the folder `state` stands, and write them to `output`.
 
     `values` are what the models depend on beside images and membership, and are stored with them: model, training,
-    scored_epochs, membership and seed of the config, and the content hash of the code.
+    scored_epochs, membership and seed of the config, and the content hash of the code. Models that are fitted in closed form have
+    training None, and the scored epoch 1.
     """
     data = artifacts.read(dataset_path, "dataset")
     group = membership.groups_in(data, values["membership"] or {})
@@ -43,6 +48,9 @@ def train(
     )
     plan = _plan(data, folds, in_training, values, experiment, repeat)
     values = dict(values) | {"repeat": repeat, "dataset_sha256": data.attrs["dataset_sha256"]}
+    if values["training"] is None:
+        _fit(plan, data, output, values, threads)
+        return
     if repeat == repeat_name(0):
         _mind_batches(plan)
     folder = StateFolder(state, fingerprint(_lasting(values), in_training))
@@ -50,17 +58,30 @@ def train(
         with claimed_device(threads) as device, stop_in_time() as stop:
             training = Training(plan, torch.from_numpy(data.images.values).to(device))
             training.run(folder, stop)
-        attributes = provenance.attributes(
-            experiment,
-            plan.seed,
-            values,
-            dataset_sha256=data.attrs["dataset_sha256"],
-            device=describe(device),
-            wall_seconds=training.seconds,
-            peak_memory_bytes=peak_memory(),
-        )
-        trained.write(output, training, folder, attributes)
+        trained.write(output, training, folder, _made_by(plan, values, device, training.seconds))
     folder.remove()  # not while the lock in it is open: NFS would leave a file behind and fail
+
+
+def _fit(plan: Plan, data: xr.Dataset, output: str | Path, values: Mapping[str, Any], threads: int) -> None:
+    """The same of models that are fitted in closed form, in one go."""
+    started = time.monotonic()
+    with claimed_device(threads) as device:
+        images = torch.from_numpy(data.images.values).to(device)
+        models, losses = fitted.fit(plan, images, str(data.attrs["dataset"]))
+        made_by = _made_by(plan, values, device, time.monotonic() - started)
+        trained.write_models(output, plan, models[0].observation, fitted.stacked(models), losses, made_by)
+
+
+def _made_by(plan: Plan, values: Mapping[str, Any], device: torch.device, seconds: float) -> dict[str, Any]:
+    return provenance.attributes(
+        plan.experiment,
+        plan.seed,
+        dict(values),
+        dataset_sha256=values["dataset_sha256"],
+        device=describe(device),
+        wall_seconds=seconds,
+        peak_memory_bytes=peak_memory(),
+    )
 
 
 def _plan(
@@ -79,7 +100,7 @@ def _plan(
         repeat=repeat,
         model=dict(values["model"]),
         image_shape=tuple(int(size) for size in data.attrs["image_shape"]),
-        **values["training"],
+        **(values["training"] or FITTED),
         scored_epochs=list(values["scored_epochs"]),
         seed=values["seed"],
         folds=folds.tolist(),

@@ -12,6 +12,8 @@ from engram.errors import UserError, first_line, make_again
 from engram.files import artifacts
 from engram.files.artifacts import variable
 from engram.models.building import build
+from engram.models.protocols import FittedModel, offers
+from engram.training.plan import Losses, Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
 
@@ -22,7 +24,19 @@ LOSS = "mean -ELBO per image after the epoch, in eval mode, on at most 10,000 fi
 
 def write(path: str | Path, training: Training, folder: StateFolder, attributes: dict[str, Any]) -> None:
     """Gather the snapshots of `folder` into models/{repeat}.h5."""
-    plan = training.plan
+    weights = _gather(folder, training.plan.scored_epochs)
+    write_models(path, training.plan, training.batches.observation, weights, training.losses, attributes)
+
+
+def write_models(
+    path: str | Path,
+    plan: Plan,
+    observation: str,
+    weights: dict[str, np.ndarray],
+    losses: Losses,
+    attributes: dict[str, Any],
+) -> None:
+    """Write models/{repeat}.h5: `weights` are every parameter and buffer by name, (epoch, model, ...)."""
     variables = {
         stored_name(name): variable(
             ("epoch", "model", *(f"{stored_name(name)}.axis{i}" for i in range(value.ndim - 2))),
@@ -30,20 +44,20 @@ def write(path: str | Path, training: Training, folder: StateFolder, attributes:
             "1",
             f"parameter or buffer {name} of the network",
         )
-        for name, value in _gather(folder, plan.scored_epochs).items()
+        for name, value in weights.items()
     }
     trained_epochs = np.arange(1, plan.epochs + 1)
     variables |= {
         "epoch": variable(("epoch",), plan.scored_epochs, "1", artifacts.AXES["epoch"]),
         "epoch_trained": variable(("epoch_trained",), trained_epochs, "1", "every epoch of training"),
         "fold": variable(("model",), plan.folds, "1", "fold held out from the model; -1 for the full model"),
-        "loss_train": variable(("epoch_trained", "model"), training.losses.train, "nats", f"{LOSS} training images"),
+        "loss_train": variable(("epoch_trained", "model"), losses.train, "nats", f"{LOSS} training images"),
         "loss_held_out": variable(
-            ("epoch_trained", "model"), training.losses.held_out, "nats", f"{LOSS} images the model never saw", True
+            ("epoch_trained", "model"), losses.held_out, "nats", f"{LOSS} images the model never saw", True
         ),
     }
     model = {"image_shape": list(plan.image_shape), "model": json.dumps(plan.model, sort_keys=True)}
-    artifacts.write(path, "models", variables, attributes | model | {"observation": training.batches.observation})
+    artifacts.write(path, "models", variables, attributes | model | {"observation": observation})
 
 
 def _gather(folder: StateFolder, epochs: list[int]) -> dict[str, np.ndarray]:
@@ -98,10 +112,22 @@ def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def put_state(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Give a model the parameters and buffers that `state_of` another gave. Raises ValueError if a shape or type differs."""
+    """Give a model the parameters and buffers that `state_of` another gave. Raises ValueError if a shape or type differs.
+
+    Only what was fitted may have another shape than in a fresh model: it may hold a row for each image.
+    """
+    if offers(model, FittedModel):
+        _put_buffers(model, state)
+        return
     for name, value in state_of(model).items():
         if (value.shape, value.dtype) != (state[name].shape, state[name].dtype):
             raise ValueError(
                 f"{name} is {tuple(state[name].shape)} {state[name].dtype}, not {tuple(value.shape)} {value.dtype}"
             )
         value.copy_(state[name])
+
+
+def _put_buffers(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    for name, _ in list(model.named_buffers()):
+        module, _, own = name.rpartition(".")
+        setattr(model.get_submodule(module), own, state[name].clone())

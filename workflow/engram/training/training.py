@@ -22,7 +22,7 @@ from engram.runtime.jobs import Progress, log
 from engram.runtime.stopping import Stop
 from engram.training.batches import Batches
 from engram.training.lockstep import Pack, why_not_together
-from engram.training.plan import Plan
+from engram.training.plan import Losses, Plan
 from engram.training.state import StateFolder
 
 SAVE_EVERY = 30  # seconds between saves of the state
@@ -33,14 +33,6 @@ DIVERGED = 10  # training stops when the loss exceeds its first value by so many
 def models_per_pack(device: torch.device, models: int) -> int:
     """How many models advance as one: on a GPU all, if not too many, on a CPU one, whose weights then stay in the cache."""
     return 1 if device.type == "cpu" else min(models, LARGEST_PACK)
-
-
-@dataclass
-class Losses:
-    """-ELBO per image in nats after each epoch, in eval mode: (epochs, models); NaN where there is no held-out image."""
-
-    train: np.ndarray
-    held_out: np.ndarray
 
 
 @dataclass
