@@ -26,6 +26,9 @@ KNOWN = {
     "gaussian": Known("engram.models.gaussian:Gaussian", ("covariance", "variance", "least_variance")),
     "ppca": Known("engram.models.ppca:PPCA", ("latent_dim", "least_variance")),
     "kernel_density": Known("engram.models.kernel_density:KernelDensity", ("bandwidth",)),
+    "unet_diffusion": Known(
+        "engram.models.unet_diffusion:UNetDiffusion", ("channels", "layers", "gamma_0", "gamma_1", "steps")
+    ),
     "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden")),
 }
 

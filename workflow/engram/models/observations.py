@@ -2,7 +2,7 @@
 
 A grey level becomes an observation by chance: a Bernoulli pixel is 1 with probability grey/255 ("binary"), a continuous one
 is dequantized with uniform noise and stretched to the real line by a logit ("logit"; Papamakarios et al. 2017). A model of
-the 8-bit levels themselves sees grey/255, without any noise ("pixels").
+the 8-bit levels themselves sees grey/255, without any noise ("pixels"), or the same on [-1, 1] ("centred").
 """
 
 import math
@@ -23,14 +23,16 @@ LOGIT_MARGIN = 0.05  # lambda of the paper: keeps the logit finite at black and 
 def draw(images: torch.Tensor, uniforms: torch.Tensor, observation: str) -> torch.Tensor:
     """Observations x of uint8 `images` from uniforms on [0, 1) of the same shape.
 
-    Raises UserError if `observation` is not "binary", "logit" or "pixels".
+    Raises UserError for another `observation`.
     """
     if observation == "binary":
         return (uniforms * 255 < images).float()
     if observation == "pixels":
         return images.float() / 255
+    if observation == "centred":
+        return images.float() / 127.5 - 1
     if observation != "logit":
-        raise UserError(f"a model's observation is {observation!r}; choose binary, logit or pixels")
+        raise UserError(f"a model's observation is {observation!r}; choose binary, logit, pixels or centred")
     pixels = (images.float() + uniforms) / 256
     return torch.logit(LOGIT_MARGIN + (1 - 2 * LOGIT_MARGIN) * pixels)
 
@@ -59,6 +61,8 @@ def precision(model: nn.Module) -> torch.dtype:
 
 def to_pixels(y: torch.Tensor, observation: str) -> torch.Tensor:
     """Values in [0, 1] of observations (or of means of observations)."""
+    if observation == "centred":
+        return (y + 1) / 2
     if observation != "logit":
         return y
     return ((torch.sigmoid(y) - LOGIT_MARGIN) / (1 - 2 * LOGIT_MARGIN)).clamp(0, 1)

@@ -1,0 +1,59 @@
+"""A diffusion model with a U-Net, diffusers' `UNet2DModel` (the extra `diffusion`: `uv sync --extra diffusion`)."""
+
+from torch import Tensor
+
+from engram.errors import UserError
+from engram.models.diffusion import DiffusionModel
+
+TIMESTEPS = 1000.0  # the scale on which the network's embedding of time expects t
+
+
+class UNetDiffusion(DiffusionModel):
+    """Predicts noise by a convolutional U-Net without attention.
+
+    channels: of each resolution, the first being the image's own, each further one half of it. layers: residual blocks at each.
+    gamma_0, gamma_1: minus the log signal-to-noise ratios at times 0 and 1. steps: of sampling.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        channels: tuple[int, ...] = (32, 64),
+        layers: int = 1,
+        gamma_0: float = -13.3,
+        gamma_1: float = 5.0,
+        steps: int = 250,
+    ):
+        super().__init__(image_shape, gamma_0, gamma_1, steps)
+        of_image, height, width = image_shape
+        halvings = 2 ** (len(channels) - 1)
+        if height % halvings or width % halvings:
+            raise UserError(
+                f"images are {height}x{width}; {len(channels)} channels take sides that are multiples of {halvings}"
+            )
+        self.unet = _unet()(
+            sample_size=(height, width),
+            in_channels=of_image,
+            out_channels=of_image,
+            block_out_channels=tuple(channels),
+            layers_per_block=layers,
+            down_block_types=("DownBlock2D",) * len(channels),
+            up_block_types=("UpBlock2D",) * len(channels),
+            norm_num_groups=min(8, *channels),
+            add_attention=False,
+        )
+
+    def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
+        t = (gamma - self.gamma_0) / (self.gamma_1 - self.gamma_0)
+        return self.unet(z, TIMESTEPS * t).sample
+
+
+def _unet():
+    try:
+        from diffusers import UNet2DModel  # here, because its import takes seconds
+    except ImportError as error:
+        raise UserError(
+            "the model `unet_diffusion` needs diffusers, which is not installed: run `uv sync --extra diffusion`, or "
+            "pip install 'engram[diffusion]'"
+        ) from error
+    return UNet2DModel
