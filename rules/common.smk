@@ -150,9 +150,7 @@ def given(files):
     """
 
     def with_contents(wildcards):
-        from engram.files import (
-            matrices,
-        )  # here, because most workflows start without it, and it imports NumPy and h5py
+        from engram.files import matrices  # here, because it imports NumPy and h5py, which most starts do without
 
         named = {key: str(expanded(source)) for key, source in files(wildcards).items()}
         contents = {key: content_of(matrices.path_of(source)) for key, source in named.items()}
