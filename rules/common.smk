@@ -10,6 +10,8 @@ from snakemake.logging import logger
 from engram import catalogue
 from engram import config as engram_config
 from engram.runtime import requests
+from engram.config_given import files_of, is_given, pictures_of, scored_epochs
+from engram.conventions import ALL_MODELS, GIVEN
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded
 from engram.designs.repeats import FULL
@@ -31,13 +33,23 @@ except UserError as error:
 EXPERIMENT, REPRODUCTION = Layout("{experiment}"), Layout("{reproduction}")  # paths with their wildcard
 
 
+def any_of(names):
+    """A wildcard constraint: one of some names; nothing at all where there are none."""
+    return "|".join(map(re.escape, names)) or "-"
+
+
+# The wildcard of rules that one kind of experiment has: those whose models are trained here, or whose log p is given.
+THAT_TRAIN = any_of(name for name, settings in config["experiments"].items() if not is_given(settings))
+THAT_GIVE_LOG_PX = any_of(name for name, settings in config["experiments"].items() if is_given(settings))
+
+
 wildcard_constraints:
-    experiment="|".join(map(re.escape, config["experiments"])),
-    estimator="|".join(map(re.escape, config["estimators"])),
+    experiment=any_of(config["experiments"]),
+    estimator=any_of([*config["estimators"], GIVEN]),
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     repeat=r"repeat-\d+|full",
     epoch=r"\d+",
-    reproduction="|".join(map(re.escape, config.get("reproductions", {}))) or "-",
+    reproduction=any_of(config.get("reproductions", {})),
 
 
 def code(script, *modules):
@@ -82,6 +94,10 @@ def setting(*keys):
 
     def value(wildcards):
         found = config["experiments"][wildcards.experiment]
+        if is_given(found) and keys[0] not in found:
+            raise WorkflowError(
+                f"experiments.{wildcards.experiment} has no {keys[0]}: its log p is given, not estimated"
+            )
         for key in keys:
             found = found[key]
         return found
@@ -116,16 +132,65 @@ def content_of_own_images(wildcards):
     """Hash of the user's own images, taken once, where Snakemake starts; None for images that come with engram or are published."""
     definition = dataset_definition(wildcards) or {}
     sources = [definition[kind] for kind in ("folder", "npz", "hdf5") if kind in definition]
-    if not sources:
-        return None
-    passed_on = f"ENGRAM_IMAGES_{wildcards.dataset}"  # to the data set's own job, so that it does not read them twice
+    return content_of(expanded(sources[0])) if sources else None
+
+
+def content_of(path):
+    """Hash of the user's own file or folder, taken once, where Snakemake starts."""
+    passed_on = f"ENGRAM_CONTENT_{os.fsencode(path).hex()}"  # to the jobs, so that they do not read it again
     if passed_on not in os.environ:
-        os.environ[passed_on] = own_images.content_hash(expanded(sources[0]))
+        os.environ[passed_on] = own_images.content_hash(path)
     return os.environ[passed_on]
 
 
+def given(files):
+    """A parameter: files that `files` names for a job, by what they hold, each with the hash of its content.
+
+    Their paths are as in config.yaml, with variables replaced; `FILE:NAME` is one array of a file.
+    """
+
+    def with_contents(wildcards):
+        from engram.files import (
+            matrices,
+        )  # here, because most workflows start without it, and it imports NumPy and h5py
+
+        named = {key: str(expanded(source)) for key, source in files(wildcards).items()}
+        contents = {key: content_of(matrices.path_of(source)) for key, source in named.items()}
+        return {"files": named, "contents": contents}
+
+    return with_contents
+
+
+def given_pictures(wildcards):
+    """The files of images and labels of an experiment whose log p is given."""
+    return pictures_of(config["experiments"][wildcards.experiment])
+
+
+def given_first(wildcards):
+    """The matrices of its first epoch, and labels: what its membership is checked against and told by."""
+    settings = config["experiments"][wildcards.experiment]
+    labels = {key: file for key, file in pictures_of(settings).items() if key == "labels"}
+    return files_of(settings, scored_epochs(settings)[0]) | labels
+
+
+def given_at_epoch(wildcards):
+    """The matrices of the job's epoch; asking for an epoch without a file is a user's mistake."""
+    settings = config["experiments"][wildcards.experiment]
+    if int(wildcards.epoch) not in scored_epochs(settings):
+        raise WorkflowError(
+            f"epoch {wildcards.epoch} has no file; experiments.{wildcards.experiment}.log_px is {settings['log_px']}"
+        )
+    return files_of(settings, int(wildcards.epoch))
+
+
+def epochs_of(wildcards):
+    """A parameter: the scored epochs."""
+    return scored_epochs(config["experiments"][wildcards.experiment])
+
+
 def dataset_of(wildcards):
-    return layout.dataset(config["experiments"][wildcards.experiment]["dataset"])
+    """Input: the data set of the job's experiment; nothing where log p is given without images."""
+    return contents.dataset(config, wildcards.experiment) or []
 
 
 def described(wildcards):

@@ -6,6 +6,8 @@ rule membership:
         EXPERIMENT.membership,
     log:
         "logs/{experiment}/membership.log",
+    wildcard_constraints:
+        experiment=THAT_TRAIN,
     # It takes seconds: on a cluster, queueing would take longer.
     localrule: True
     conda:

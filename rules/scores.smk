@@ -18,7 +18,7 @@ rule scores:
     params:
         statistic=estimator("statistic"),
         permutations=estimator("permutations"),
-        scored_epochs=setting("scored_epochs"),
+        scored_epochs=epochs_of,
         seed=setting("seed"),
         code=code("scores"),
     message:

@@ -261,3 +261,117 @@ def test_data_root_may_start_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "data").mkdir()
     config.validate(change(("data_root",), "~/data"))
+
+
+GIVEN = {"log_px": "log_px.npy", "membership": {"in_training": "in_training.npy"}, "seed": 42}
+GIVEN_MISTAKES = {
+    "both kinds": (
+        {"model": {"name": "mlp"}, "training": {}},
+        "theirs has log_px and model, training; log p is either given",
+    ),
+    "estimators": (
+        {"estimators": ["published"]},
+        "theirs has log_px and estimators; log p is either given, or estimated",
+    ),
+    "no membership": ({"membership": None}, "theirs.membership is empty (null), not a mapping"),
+    "no in_training": ({"membership": {"repeat": "r.npy"}}, "theirs.membership lacks in_training"),
+    "a design": (
+        {"membership": {"in_training": "a.npy", "design": "k_fold"}},
+        "theirs.membership has an unknown key 'design'; known are in_training",
+    ),
+    "misspelt": ({"image": "x.npy"}, "theirs has an unknown key 'image'; did you mean images?"),
+    "a list": ({"log_px": ["a.npy"]}, "theirs.log_px is ['a.npy'], not a text or a mapping"),
+    "no epochs": ({"log_px": {}}, "theirs.log_px is {}; it must be at least 1"),
+    "an epoch in words": ({"log_px": {"last": "a.npy"}}, "theirs.log_px has the epoch 'last', must be a whole number"),
+    "half an epoch": (
+        {"log_px": {2.5: "a.npy"}},
+        "theirs.log_px has the epoch 2.5, must be a whole number of at least 0",
+    ),
+    "yes for an epoch": ({"log_px": {True: "a.npy"}}, "theirs.log_px has the epoch True, must be a whole number"),
+    "an epoch below 0": (
+        {"log_px": {-1: "a.npy"}},
+        "theirs.log_px has the epoch -1, must be a whole number of at least 0",
+    ),
+    "an epoch without file": ({"log_px": {5: None}}, "theirs.log_px.5 is empty (null), not a text"),
+    "unknown statistic": (
+        {"statistic": "mean"},
+        "theirs.statistic is 'mean'; choose log_mean_exp, size_matched, mean_log",
+    ),
+    "size_matched": (
+        {"statistic": "size_matched"},
+        "theirs.statistic is size_matched, which compares models of one repeat",
+    ),
+    "no permutations": ({"permutations": 0}, "theirs.permutations is 0; it must be at least 1"),
+    "images twice": (
+        {"images": "x.npy", "dataset": "mnist1k"},
+        "theirs.images stands beside dataset, which has images",
+    ),
+    "unknown data set": ({"dataset": "mnits"}, "theirs.dataset is 'mnits', which is unknown; did you mean 'mnist'?"),
+    "an analysis of models": (
+        {"analyses": ["neighbors"]},
+        "theirs.analyses names 'neighbors', which this experiment cannot have: it needs a data set and a model trained on",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", GIVEN_MISTAKES)
+def test_a_mistake_in_an_experiment_whose_log_p_is_given_is_one_line(mistake):
+    changes, message = GIVEN_MISTAKES[mistake]
+    with pytest.raises(UserError) as raised:
+        config.validate(change(("experiments", "theirs"), GIVEN | changes))
+    assert len(str(raised.value).splitlines()) == 1 and f"config: experiments.{message}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"log_px": {10: "b.npy", 5: "a.npy"}, "images": "x.npy", "labels": "y.npy", "permutations": 100},
+        {"dataset": "mnist1k", "analyses": ["density_split"], "statistic": "log_mean_exp"},
+        {
+            "membership": {"in_training": "a.h5:seen", "repeat": "a.h5:split"},
+            "statistic": "size_matched",
+            "analyses": [],
+        },
+    ],
+)
+def test_log_p_may_be_given_in_place_of_a_model(changes):
+    changed = change(("experiments", "theirs"), GIVEN | changes)
+    config.validate(changed)
+    expected = {"statistic": changes.get("statistic", "mean_log"), "permutations": changes.get("permutations", 10_000)}
+    assert config.estimator(changed, "theirs", "given") == expected
+
+
+def test_without_a_model_an_experiment_is_told_that_log_p_may_be_given():
+    with pytest.raises(
+        UserError, match=r"experiments\.theirs lacks dataset, model, .*; or give log p in files by log_px"
+    ):
+        config.validate(change(("experiments", "theirs"), {"seed": 1}))
+
+
+ANALYSES = {
+    "unknown": (["neighbours"], "quickstart.analyses names 'neighbours', which is unknown; did you mean 'neighbors'?"),
+    "impossible": (
+        ["encoder_part"],
+        "quickstart.analyses names 'encoder_part', which this experiment cannot have: it needs two",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", ANALYSES)
+def test_an_analysis_that_is_unknown_or_cannot_be_had_is_named(mistake):
+    names, message = ANALYSES[mistake]
+    with pytest.raises(UserError, match=message):
+        config.validate(change((*QUICKSTART, "analyses"), names))
+
+
+def test_estimators_cannot_take_the_name_of_given_log_p():
+    with pytest.raises(UserError, match="the name 'given' is reserved"):
+        config.validate(change(("estimators", "given"), SHIPPED["estimators"]["published"]))
+
+
+def test_given_log_p_cannot_stand_for_the_papers_experiments():
+    changed = change(("experiments", "theirs"), GIVEN)
+    changed["reproductions"]["paper"]["celeba"] = "theirs"
+    with pytest.raises(UserError, match=r"reproductions\.paper\.celeba is 'theirs', whose log p is given"):
+        config.validate(changed)

@@ -218,7 +218,7 @@ def test_a_single_repeat_has_no_error_by_repeats(grey):
 
     single = {name: found.drop_vars("standard_error_by_repeats") for name, found in grey.scores.items()}
     axes = error_by_repeats(single).axes[0]
-    assert not axes.lines and "one repeat" in axes.texts[0].get_text()
+    assert not axes.lines and "two repeats" in axes.texts[0].get_text()
 
 
 def test_an_axis_is_logarithmic_only_where_a_few_values_lie_far_off():

@@ -22,6 +22,7 @@ FLOORS = [
     ["training"],
     ["config"],
     ["config_experiment"],
+    ["config_given"],
     ["config_file"],
     ["designs", "models"],
     ["datasets", "catalogue"],

@@ -77,8 +77,10 @@ def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config(
     text = (REPOSITORY / "config.yaml").read_text()
     kinds = schema["$defs"]
     keys = {*schema["properties"], *kinds["estimator_settings"]["properties"]}
-    for part in ("training", "membership"):
-        keys |= set(kinds["experiment"]["properties"][part]["properties"])
+    for kind in ("trained", "given"):
+        keys |= set(kinds[kind]["properties"])
+        for part in ("training", "membership"):
+            keys |= set(kinds[kind]["properties"].get(part, {}).get("properties", {}))
     for key in keys:
         assert re.search(rf"^ *#? *{key}:", text, re.MULTILINE), f"config.yaml does not show {key}"
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from engram.likelihood.estimation import estimate
 from engram.likelihood.importance import summarize
 from engram.likelihood.quality import Quality
+from engram.models import build
 
 NAN = np.full(100, np.nan)
 
@@ -21,7 +23,7 @@ def test_good_estimates_are_not_spoken_of():
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({"fell_back": 7}, "7 % of the estimates of log p got the encoder's proposal"),
+        ({"fell_back": 7}, "7 % of the estimates of log p got the model's own proposal"),
         ({"few": 31}, "31 % of the estimates of log p rest on fewer than 2 effective samples"),
         ({"k": np.repeat([0.3, 0.9], [40, 60])}, "60 % of the estimates of log p have a Pareto k above 0.7"),
     ],
@@ -52,3 +54,11 @@ def test_it_is_kept_in_attributes():
     judged = quality(fell_back=7, few=3, k=np.full(100, 0.5))
     assert Quality.read(judged.attributes() | {"statistic": "mean_log"}) == judged
     assert Quality.read({"statistic": "mean_log"}) is None
+
+
+def test_an_exact_log_p_has_no_samples_to_doubt():
+    model = build("right_models:Flow", (1, 2, 2))
+    estimates = estimate(model, torch.zeros(5, 1, 2, 2))
+    worth = Quality.of(*(getattr(estimates, name).numpy() for name in ("fell_back", "effective_samples", "pareto_k")))
+    assert worth.warnings() == []
+    assert worth.rows()["effective samples, median"] == worth.rows()["effective samples below 2"] == "-"

@@ -1,5 +1,6 @@
 """The report stands alone, says what was run and found, and fails loudly where something is missing."""
 
+import html
 import re
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from engram.catalogue import FIGURES, PAPER_FIGURES
+from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES
 from engram.errors import UserError
 from engram.files import artifacts, inputs
+from engram.files.experiment import Experiment
+from engram.paper import claims
 from engram.paper.claims import CLAIMS
 from engram.paper.reproduction import COLUMNS
 from engram.report import page as report
@@ -40,6 +43,7 @@ def experiment(tmp_path_factory):
         "settings": SETTINGS,
         "estimators": {"published": {"samples": 256}, "corrected": {"samples": 16}},
         "likelihoods": [],
+        "stands_for": ["paper"],
         "figures": dict.fromkeys(FIGURES, folder / "pixel.png"),
         **{kind: paths[kind] for kind in ("dataset", "membership", "scores", "analyses", "models", "full_model")},
     }
@@ -131,7 +135,7 @@ def test_scores_alone_have_a_report(tmp_path, experiment):
     bare = {key: experiment[key] for key in ("name", "settings", "estimators", "dataset", "scores")}
     page = written(tmp_path, bare)
     assert page.count("Left out: ") == len(FIGURES) and not Links(page).loaded
-    assert "images are memorized at a false discovery rate of" in page and "cannot be told here" in page
+    assert "images are memorized at a false discovery rate of" in page and "cannot be told here" not in page
     assert "which needs a model trained on everything" in re.sub(r"\s+", " ", page)
 
 
@@ -140,6 +144,27 @@ def test_every_figure_has_a_caption():
         caption = (report.CAPTIONS / f"{name}.rst").read_text()
         assert caption.isascii()
         assert caption.count(".") >= 2
+
+
+def test_an_experiment_that_stands_for_none_of_the_papers_has_the_numbers_and_no_verdicts(tmp_path, experiment):
+    findings = claims.measured(Experiment.read(experiment))
+    page = written(tmp_path, experiment | {"stands_for": []})
+    assert not Links(page).open and "The paper's claims" not in page and 'class="verdict' not in page
+    text = re.sub(r"\s+", " ", page)
+    for finding in findings:
+        assert html.escape(finding.numbers, quote=False) in text and CLAIMS[finding.claim].topic in text
+    assert {finding.claim for finding in findings} == set(CLAIMS) - {"C4", "C5"}
+    assert not any(claim.statement in text for claim in CLAIMS.values())
+
+
+def test_analyses_that_an_experiment_does_not_choose_are_left_out_with_that_reason(tmp_path, experiment):
+    chosen = experiment | {"settings": SETTINGS | {"analyses": []}, "analyses": {}}
+    gone = [name for name, figure in FIGURES.items() if {*figure.reads} & {*ANALYSES}]
+    chosen["figures"] = {name: path for name, path in experiment["figures"].items() if name not in gone}
+    page = written(tmp_path, chosen)
+    left_out = "the analysis neighbors, which the experiment&#39;s `analyses` in config.yaml leaves out"
+    assert f"Left out: The nearest-neighbour test, which needs {left_out}." in page
+    assert page.count("in config.yaml leaves out") == len(gone) == 4
 
 
 def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experiment):
@@ -152,6 +177,7 @@ def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experim
     assert "in made_up" in page and "a second" not in page
     other = slower | {"settings": slower["settings"] | {"dataset": "another"}}
     assert "against slower" not in written(tmp_path, experiment, other)
+    assert "against slower" not in written(tmp_path, experiment, slower | {"stands_for": []})
 
 
 def test_both_nulls_stand_under_the_quantiles_and_what_is_undefined_is_a_dash(tmp_path, experiment):

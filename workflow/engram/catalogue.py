@@ -4,7 +4,7 @@ The computation is in the module of the entry's name in engram.analyses or engra
 entry reruns nothing. The order is that of the report.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -20,11 +20,18 @@ READABLE = {
     "likelihoods": "likelihoods",
     "scores": "scores",
 }
+# What else a figure may require: experiments whose log p is given can lack it.
+REQUIRED = {"epochs": "log p at stated epochs", "repeats": "the repeat of every model"}
 
 
 def every(estimators: Estimators) -> tuple[str, ...]:
     """All estimators of an experiment."""
     return tuple(estimators)
+
+
+def several(estimators: Estimators) -> tuple[str, ...]:
+    """All of them, if there are two or more to compare."""
+    return tuple(estimators) if len(estimators) > 1 else ()
 
 
 def encoder_and_laplace(estimators: Estimators) -> tuple[str, ...]:
@@ -61,13 +68,16 @@ class Analysis:
 class Figure:
     """A picture for the report: `engram.figures.NAME.NAME` draws it, by the rule figure_NAME, from what it `reads`.
 
-    Its arguments are what it reads, in this order. Its caption is engram/report/captions/NAME.rst.
+    Its arguments are what it reads, in this order. Its caption is engram/report/captions/NAME.rst. It is left out where its
+    `estimators` are none, and so not what it `needs`, and in experiments without what it `requires`, of REQUIRED.
     """
 
     title: str
     says: str
     reads: tuple[str, ...] = ("scores",)
     estimators: Callable[[Estimators], tuple[str, ...]] = every
+    needs: str = ""
+    requires: tuple[str, ...] = ()
 
 
 ANALYSES = {
@@ -106,7 +116,9 @@ FIGURES = {
         "Images with the lowest, median and highest scores.",
         reads=("scores", "dataset"),
     ),
-    "comparison": Figure("The estimators side by side", "The estimators side by side."),
+    "comparison": Figure(
+        "The estimators side by side", "The estimators side by side.", estimators=several, needs="two estimators"
+    ),
     "encoder_part": Figure(
         "The encoder's part of the score",
         "The part of the score that is the encoder's generalization gap.",
@@ -115,8 +127,10 @@ FIGURES = {
     "score_histogram": Figure(
         "Distribution of the score", "Distribution of the score, with a Johnson-SU fit and the null."
     ),
-    "quantiles": Figure("The score during training", "Quantiles of the score against epoch."),
-    "error_by_repeats": Figure("Error of the score", "How the error of a score falls with the number of repeats."),
+    "quantiles": Figure("The score during training", "Quantiles of the score against epoch.", requires=("epochs",)),
+    "error_by_repeats": Figure(
+        "Error of the score", "How the error of a score falls with the number of repeats.", requires=("repeats",)
+    ),
     "losses": Figure(
         "Losses and generalization gap", "Losses of the trained models against epoch.", reads=("models", "full_model")
     ),
@@ -155,12 +169,30 @@ PAPER_FIGURES = {
 }
 
 
-def analyses_of(estimators: Estimators) -> list[str]:
-    """Names of the analyses that an experiment with these estimators has."""
-    return [name for name, analysis in ANALYSES.items() if analysis.estimators(estimators)]
+EVERYTHING = frozenset({*READABLE, *REQUIRED})  # what an experiment has whose models are trained here
 
 
-def figures_of(estimators: Estimators) -> list[str]:
-    """Names of the figures that it has: those whose analyses it has."""
-    lacking = set(ANALYSES) - set(analyses_of(estimators))
-    return [name for name, figure in FIGURES.items() if not lacking & set(figure.reads)]
+def analyses_of(
+    estimators: Estimators, there: Collection[str] = EVERYTHING, chosen: Collection[str] | None = None
+) -> list[str]:
+    """Names of the analyses of an experiment with these estimators: those that it can have, or the `chosen` ones of them.
+
+    `there` is what the experiment has of READABLE and REQUIRED.
+    """
+    return [
+        name
+        for name, analysis in ANALYSES.items()
+        if (chosen is None or name in chosen) and analysis.estimators(estimators) and set(analysis.reads) <= {*there}
+    ]
+
+
+def figures_of(
+    estimators: Estimators, there: Collection[str] = EVERYTHING, chosen: Collection[str] | None = None
+) -> list[str]:
+    """Names of the figures that it has, by the same arguments: those whose analyses it has, and what they require."""
+    there = {*there, *analyses_of(estimators, there, chosen)}
+    return [
+        name
+        for name, figure in FIGURES.items()
+        if {*figure.reads, *figure.requires} <= there and figure.estimators(estimators)
+    ]

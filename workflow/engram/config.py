@@ -16,6 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from engram import datasets
 from engram.config_experiment import in_experiment
+from engram.config_given import is_given, mixed, settings_of
 from engram.conventions import AS_PUBLISHED_AND_CORRECTED
 from engram.datasets.known import KINDS, images_of
 from engram.datasets.paths import absent, expanded
@@ -42,6 +43,7 @@ def validate(config: dict[str, Any]) -> None:
     """Raise UserError with one line per mistake in `config`."""
     schema = yaml.safe_load(SCHEMA.read_text())
     problems = _unreasonable(config)
+    problems = problems or _of_two_kinds(config)
     problems = problems or [_explain(error) for error in Validator(schema).iter_errors(config)]
     problems = problems or _inconsistencies(config)
     if problems:
@@ -49,7 +51,12 @@ def validate(config: dict[str, Any]) -> None:
 
 
 def estimator(config: dict[str, Any], experiment: str, name: str) -> dict[str, Any]:
-    """Settings of an estimator as an experiment uses it: its entry under `estimators`, changed by the experiment's overrides."""
+    """Settings of an estimator as an experiment uses it: its entry under `estimators`, changed by the experiment's overrides.
+
+    Of log p that is given, its statistic and permutations.
+    """
+    if is_given(config["experiments"][experiment]):
+        return settings_of(config["experiments"][experiment])
     overrides = config["experiments"][experiment].get("overrides", {})
     return config["estimators"][name] | overrides.get(name, {})
 
@@ -69,6 +76,13 @@ def require_unchanged(config: dict[str, Any], at_start: bool) -> None:
         )
 
 
+def _of_two_kinds(config: Any) -> list[str]:
+    """Experiments that give log p and ask for it: said before the schema calls the keys of one kind unknown."""
+    experiments = config.get("experiments") if isinstance(config, dict) else None
+    named = experiments.items() if isinstance(experiments, dict) else ()
+    return [problem for name, experiment in named for problem in mixed(name, experiment)]
+
+
 def _unreasonable(config: Any) -> list[str]:
     """Values that are too large to be checked or even printed, that JSON cannot hold, or that would upset a terminal or a path."""
     problems, waiting, entries = [], [((), config)], 0
@@ -81,14 +95,19 @@ def _unreasonable(config: Any) -> list[str]:
             ]
         key = ".".join(path) or "config.yaml"
         if isinstance(value, dict):
+            has_epochs = path[:1] == ("experiments",) and path[2:] == ("log_px",)
             for name in value:
+                if has_epochs and not isinstance(name, str):
+                    continue  # a number, as it should be, or what is said of epochs later
                 if not isinstance(name, str):
                     problems.append(
                         f"{key} has a key that is no text but a {type(name).__name__}; write it with quotes"
                     )
                 elif oddity := _oddity(name):
                     problems.append(f"{key} has a key that is {oddity}")
-            waiting += [((*path, str(name)), entry) for name, entry in value.items() if isinstance(name, str)]
+            waiting += [
+                ((*path, str(name)), entry) for name, entry in value.items() if has_epochs or isinstance(name, str)
+            ]
         elif isinstance(value, list):
             waiting += [((*path, str(position)), entry) for position, entry in enumerate(value)]
         elif oddity := _oddity(value):
@@ -121,7 +140,8 @@ def _explain(error: ValidationError) -> str:
             return _explain_unknown_key(error, key)
         case "required":
             missing = [name for name in error.validator_value if name not in value]
-            return f"{key} lacks {', '.join(missing)}"
+            instead = "; or give log p in files by log_px: docs/own_log_px.md" if "model" in missing else ""
+            return f"{key} lacks {', '.join(missing)}{instead}"
         case "enum":
             choices = ", ".join(
                 f'"{choice}" (with quotes)' if choice == "null" else choice for choice in error.validator_value
@@ -248,6 +268,9 @@ def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[
     for published, ours in reproduction.items():
         if ours not in experiments:
             problems.append(f".{published} is {ours!r}, which is no experiment; {suggest(ours, experiments)}")
+            continue
+        if is_given(experiments[ours]):
+            problems.append(f".{published} is {ours!r}, whose log p is given; the paper's experiments train models")
             continue
         for estimator in AS_PUBLISHED_AND_CORRECTED.values():
             if estimator not in experiments[ours]["estimators"]:

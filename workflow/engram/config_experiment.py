@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from engram import catalogue
+from engram.config_given import has, in_given, is_given, settings_of
+from engram.conventions import GIVEN
 from engram.datasets import sizes
 from engram.datasets.known import images_of
 from engram.errors import suggest
@@ -15,8 +18,12 @@ def in_experiment(
 
     known: names of all data sets; estimators and defined: the config's own estimators and datasets.
     """
+    if is_given(experiment):
+        return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)})]
+    there = {name: estimators[name] for name in experiment["estimators"] if name in estimators}
     return [
         *_in_names(experiment, known, estimators),
+        *_in_analyses(experiment, there),
         *_in_model(experiment["model"]),
         *_in_epochs(experiment),
         *_in_training(experiment["training"]),
@@ -36,6 +43,21 @@ def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str
         if estimator not in experiment["estimators"]:
             advice = suggest(estimator, experiment["estimators"])
             problems.append(f"overrides names {estimator!r}, which is none of its estimators; {advice}")
+    return problems
+
+
+def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list[str]:
+    """An analysis that is unknown, or that the experiment cannot have; `estimators` are its own."""
+    problems, possible = [], catalogue.analyses_of(estimators, has(experiment))
+    for name in experiment.get("analyses", []):
+        if name not in catalogue.ANALYSES:
+            problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
+        elif name not in possible:
+            lacking = [
+                catalogue.READABLE[what] for what in catalogue.ANALYSES[name].reads if what not in has(experiment)
+            ]
+            needs = " and ".join(lacking) or catalogue.ANALYSES[name].needs
+            problems.append(f"analyses names {name!r}, which this experiment cannot have: it needs {needs}")
     return problems
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import xarray as xr
 
+from engram.conventions import NO_IMAGES
 from engram.designs.repeats import repeat_name
 from engram.errors import UserError
 from engram.files import artifacts
@@ -43,6 +44,8 @@ class Experiment:
                  q_value (sample), null_quantiles, ...
     analyses     by name, such as analyses["neighbors"]; xarray
 
+    An experiment whose log p was given has no models, one estimator, called "given", and a data set only with images.
+
     Whatever is not there, or damaged, raises UserError with what is there, or how to make it.
     """
 
@@ -60,10 +63,12 @@ class Experiment:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """The data set with the checksum that membership.h5 records, among those beside the experiment."""
+        """The data set with the checksum that membership.h5 records: the experiment's own, or among those beside it."""
         wanted = self.membership.attrs["dataset_sha256"]
         folder = self.folder.parent / "datasets"
-        for path in sorted(folder.glob("*.h5")):
+        if wanted == NO_IMAGES:
+            raise UserError(f"{self.folder}: has no images, because its log p was given without any")
+        for path in [*self.folder.glob("dataset.h5"), *sorted(folder.glob("*.h5"))]:
             if _checksum(path) == wanted:
                 return artifacts.read(path, "dataset")
         raise UserError(f"{folder}: holds no data set with the checksum that {self.folder / 'membership.h5'} names")
@@ -71,7 +76,7 @@ class Experiment:
     def likelihood(self, estimator: str, repeat: int | str, epoch: int) -> xr.Dataset:
         """log_px, elbo, standard_error (nats), effective_samples, ... (model, draw, sample) of one repeat's models.
 
-        `repeat` is a number from 0, or "full" for the model trained on everything.
+        `repeat` is a number from 0, or "full" for the model trained on everything; "all" for log p that was given.
         """
         folder = _choose(self.folder / "likelihood", estimator, "estimator", ending="")
         folder = _choose(folder, _repeat(repeat), "repeat", ending="")
@@ -79,6 +84,8 @@ class Experiment:
 
     def models(self, repeat: int | str, epoch: int) -> "list[torch.nn.Module]":
         """The trained models of a repeat, one a fold, as they were after `epoch` epochs, in eval mode on the CPU."""
+        if "log_px_is_given" in self.membership.attrs:
+            raise UserError(f"{self.folder}: has no models, because its log p was given")
         from engram.training.trained import load_models  # here, because scores and analyses need no torch
 
         path = _choose(self.folder / "models", _repeat(repeat), "repeat")

@@ -10,7 +10,7 @@ with job(snakemake.log[0]):
         snakemake.output.csv,
         snakemake.input.likelihoods,
         snakemake.input.membership,
-        snakemake.input.dataset,
+        snakemake.input.get("dataset") or None,
         experiment=wildcards.experiment,
         estimator=wildcards.estimator,
         statistic=params.statistic,

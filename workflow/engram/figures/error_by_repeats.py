@@ -28,6 +28,12 @@ def error_by_repeats(scores: dict[str, xr.Dataset]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     else:
-        axes.text(0.5, 0.5, "one repeat has no error to measure", ha="center", transform=axes.transAxes)
+        axes.text(
+            0.5,
+            0.5,
+            "no error to measure: it takes two repeats,\neach with models of both kinds for every image",
+            ha="center",
+            transform=axes.transAxes,
+        )
     axes.set_xlabel("repeats L")
     return drawn

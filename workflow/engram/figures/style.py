@@ -21,6 +21,7 @@ from engram.files import atomic
 COLOUR = {
     "published": "#E69F00",
     "corrected": "#0072B2",
+    "given": "#0072B2",
     "train": "#009E73",
     "held_out": "#D55E00",
     "high": "#CC79A7",

@@ -11,13 +11,13 @@ from engram.files import artifacts, inputs
 
 @dataclass(frozen=True)
 class Experiment:
-    """Data set and scores by estimator; and, as far as there are any, analyses by name and the losses of trainings.
+    """Scores by estimator; and, as far as there are any, the data set, analyses by name and the losses of trainings.
 
     `folds` are the losses of each repeat's models, `full` those of the model trained on everything.
     """
 
     name: str
-    dataset: xr.Dataset
+    dataset: xr.Dataset | None
     scores: Mapping[str, xr.Dataset]
     analyses: Mapping[str, xr.Dataset] = field(default_factory=dict)
     folds: Sequence[xr.Dataset] = ()
@@ -30,12 +30,12 @@ class Experiment:
 
     @classmethod
     def read(cls, paths: Mapping[str, Any]) -> "Experiment":
-        """From its name and the paths of its dataset and scores (by estimator); analyses (by name), models (of every repeat)
-        and full_model may be absent, but a file that is named must exist."""
-        full = paths.get("full_model")
+        """From its name and the paths of its scores (by estimator); dataset, analyses (by name), models (of every repeat) and
+        full_model may be absent, but a file that is named must exist."""
+        full, dataset = paths.get("full_model"), paths.get("dataset")
         return cls(
             name=paths["name"],
-            dataset=artifacts.read(paths["dataset"], "dataset"),
+            dataset=artifacts.read(dataset, "dataset") if dataset else None,
             scores=inputs.scores(paths["scores"]),
             analyses={name: artifacts.read(path, name) for name, path in paths.get("analyses", {}).items()},
             folds=[inputs.losses(path) for path in paths.get("models", [])],

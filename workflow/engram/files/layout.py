@@ -27,6 +27,11 @@ class Layout:
         return f"{RESULTS}/{self.name}"
 
     @property
+    def images(self) -> str:
+        """The images of an experiment whose log p is given with images of its own: a data set, in the form of `dataset`."""
+        return f"{self.folder}/dataset.h5"
+
+    @property
     def membership(self) -> str:
         return f"{self.folder}/membership.h5"
 

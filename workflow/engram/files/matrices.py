@@ -1,4 +1,4 @@
-"""Matrices from files that a user names on the command line: .npy, .npz, .csv, and HDF5."""
+"""Matrices from files that a user names, on the command line or in config.yaml: .npy, .npz, .csv, and HDF5."""
 
 import csv
 import os
@@ -40,6 +40,11 @@ def read(source: str) -> "np.ndarray | pd.DataFrame":
 def read_vector(source: str) -> "np.ndarray | pd.Series":
     """As `read`, of a file with one number or name a row, or in one row."""
     return read(source).squeeze()
+
+
+def path_of(source: str) -> Path:
+    """The file of "log_px.npy" or "likelihood.h5:log_px"."""
+    return _path_and_name(source)[0]
 
 
 def _path_and_name(source: str) -> tuple[Path, str | None]:

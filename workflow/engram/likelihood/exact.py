@@ -11,7 +11,7 @@ from engram.models.protocols import ExactModel
 
 @dataclass(frozen=True)
 class Exact:
-    """log p of images x (n, *image_shape), as one sample of constant weight would give it: without noise or error."""
+    """log p of images x (n, *image_shape), without noise or error: effective samples and Pareto k are not defined."""
 
     model: ExactModel
     x: Tensor
@@ -22,8 +22,9 @@ class Exact:
 
     def estimate(self, values: Tensor) -> Estimate:
         log_px = values[:, 0]
-        zero = torch.zeros_like(log_px)
-        return Estimate(log_px, log_px, zero, zero + 1, zero, zero.bool(), torch.ones_like(zero, dtype=torch.int64))
+        zero, undefined = torch.zeros_like(log_px), torch.full_like(log_px, torch.nan)
+        spent = torch.ones_like(zero, dtype=torch.int64)
+        return Estimate(log_px, log_px, zero, undefined, undefined, zero.bool(), spent)
 
     def __getitem__(self, rows: Tensor) -> "Exact":
         return Exact(self.model, self.x[rows])

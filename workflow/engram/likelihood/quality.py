@@ -16,7 +16,7 @@ class Quality:
     """Shares of estimates, each NaN where it is not defined: those that got the encoder's proposal where another was asked for,
     those of fewer than 2 effective samples, and those whose Pareto k exceeds 0.7; and the median of effective samples.
 
-    Few samples (below 21) have no Pareto k; an exact log p is an estimate of one sample, and has neither.
+    Few samples (below 21) have no Pareto k; an exact log p has no samples, and so neither.
     """
 
     share_fell_back: float
@@ -31,12 +31,12 @@ class Quality:
         >>> Quality.of(np.array([False, True]), np.array([1.5, 8.0]), np.array([np.nan, np.nan])).share_few_effective
         0.5
         """
-        k = pareto_k[np.isfinite(pareto_k)]
+        effective, k = (values[np.isfinite(values)] for values in (effective_samples, pareto_k))
         return cls(
             share_fell_back=float(np.mean(fell_back)),
-            share_few_effective=float(np.mean(effective_samples < FEW)),
+            share_few_effective=float(np.mean(effective < FEW)) if len(effective) else float("nan"),
             share_unreliable_k=float(np.mean(k > UNRELIABLE_K)) if len(k) else float("nan"),
-            median_effective_samples=float(np.median(effective_samples)),
+            median_effective_samples=float(np.median(effective)) if len(effective) else float("nan"),
         )
 
     @classmethod
@@ -53,7 +53,7 @@ class Quality:
     def warnings(self) -> list[str]:
         """A sentence for each share above what is tolerated; none where the estimates can be trusted."""
         reasons = {
-            "share_fell_back": "got the encoder's proposal in place of the one asked for, so their log p is too low",
+            "share_fell_back": "got the model's own proposal in place of the one asked for, so their log p is too low",
             "share_few_effective": f"rest on fewer than {FEW:g} effective samples, so their log p is too low",
             "share_unreliable_k": f"have a Pareto k above {UNRELIABLE_K}, so neither log p nor its standard error can be trusted",
         }
@@ -66,9 +66,10 @@ class Quality:
     def rows(self) -> dict[str, str]:
         """For a table, by heading."""
         shares = {
-            "fell back to the encoder": self.share_fell_back,
+            "fell back to the own proposal": self.share_fell_back,
             f"effective samples below {FEW:g}": self.share_few_effective,
             f"Pareto k above {UNRELIABLE_K}": self.share_unreliable_k,
         }
         text = {name: "-" if np.isnan(share) else f"{100 * share:.1f} %" for name, share in shares.items()}
-        return {"effective samples, median": f"{self.median_effective_samples:.1f}"} | text
+        median = "-" if np.isnan(self.median_effective_samples) else f"{self.median_effective_samples:.1f}"
+        return {"effective samples, median": median} | text

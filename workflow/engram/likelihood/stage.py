@@ -27,11 +27,11 @@ MEANING = {
     "effective_samples": ("1", "effective number of importance samples, (sum w)^2 / sum w^2"),
     "pareto_k": ("1", "Pareto shape of the largest importance weights; above 0.7 log_px is not to be trusted"),
     "samples": ("1", "importance samples the image got"),
-    "fell_back": ("1", "the Laplace proposal failed and the encoder's was used"),
+    "fell_back": ("1", "the Laplace proposal could not be had and the model's own was used"),
 }
 
-# A single sample has no standard error, and few samples no Pareto shape.
-UNDEFINED = {"standard_error", "pareto_k"}
+# A single sample has no standard error, few samples have no Pareto shape, and an exact log p has no samples at all.
+UNDEFINED = {"standard_error", "effective_samples", "pareto_k"}
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
         wall_seconds = time.monotonic() - started
     fell_back = int(estimates.fell_back.sum())
     if fell_back:
-        log.warning("%d of %d estimates fell back to the encoder's proposal", fell_back, estimates.fell_back.numel())
+        log.warning("%d of %d estimates fell back to the model's own proposal", fell_back, estimates.fell_back.numel())
     attributes = provenance.attributes(
         experiment,
         seed,

@@ -1,8 +1,7 @@
 """The models engram trains, and the way to bring your own.
 
 `build("bernoulli_mlp_vae", (1, 32, 32), latent_dim=16)` makes one of ours. A name with a colon, "my_package.my_module:MyModel",
-imports yours: a subclass of `LatentVariableModel`. (engram.likelihood also takes an exact model, with `log_prob(x)` alone, but
-training does not: it maximizes the evidence lower bound.)
+imports yours: a subclass of `LatentVariableModel`, or any module that offers what engram.models.protocols asks for.
 """
 
 from typing import TYPE_CHECKING

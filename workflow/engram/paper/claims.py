@@ -1,5 +1,7 @@
 """The paper's claims C1 to C9, each tested on an experiment's artifacts by a stated rule.
 
+The numbers behind a verdict interest readers of any experiment: `measured` gives them without it.
+
 A claim *holds* or *does not hold* where a 95 % interval (or a p-value below 0.01) settles it, and otherwise *cannot be
 told here*. Claims about the score are judged for each estimator; C4 and C5 need experiments at two learning rates.
 """
@@ -25,7 +27,10 @@ SMALL_GAP = 0.01  # of the training loss
 SIGNIFICANT = 0.01
 OF_TWO_RATES = ("C4", "C5")
 OF_HIGHLY_MEMORIZED = ("C1", "C2", "C3", "C7", "C9")
-LOSSES = "losses"  # of the models of every repeat: the one thing that a claim needs and that is no analysis
+LOSSES, IMAGES = (
+    "losses",
+    "images",
+)  # what a claim needs that is no analysis: losses of every repeat's models; a data set
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, the rule by which an experiment decides it, and what beside scores and images that `needs`."""
+    """What the paper says, the rule by which an experiment decides it, and what beside scores it `needs`.
+
+    `topic` is what the numbers are of, for readers who do not ask for the paper.
+    """
 
     statement: str
     rule: str
+    topic: str
     needs: str = ""
 
 
@@ -52,45 +61,55 @@ CLAIMS = {
         "Highly memorized images need not look odd.",
         "A proxy for looks: an image is ordinary if it lies nearer to the mean image of its class than the farthest "
         "5 % of the class. Holds if more than half of the highly memorized images are ordinary. Look at them, too.",
+        topic="Looks: images nearer to the mean image of their class than its farthest 5 %",
+        needs=IMAGES,
     ),
     "C2": Claim(
         "Most highly memorized images have an ordinary log p.",
         "Holds if more than half of them have a U between the 0.05 and 0.95 quantiles of all images.",
+        topic="Ordinary log p: images with a U between the 0.05 and 0.95 quantiles",
         needs="density_split",
     ),
     "C3": Claim(
         "Images of low log p are more often highly memorized.",
         "Holds if the rank correlation of U with being highly memorized is below 0.",
+        topic="Log p U against being among the highest scores",
         needs="density_split",
     ),
     "C4": Claim(
         "A learning rate of 1e-3 shows a generalization gap, 1e-4 shows none.",
         "Holds if held-out loss exceeds training loss by over 1 % at the higher rate and by less at the lower one.",
+        topic="Generalization gap",
         needs=LOSSES,
     ),
     "C5": Claim(
         "A lower learning rate lowers M, but high values remain.",
         "Holds if the 0.95 quantile of M is lower at the lower rate, and images are memorized at FDR 5 % there.",
+        topic="Learning rate",
     ),
     "C6": Claim(
         "The quantiles of M grow during training and are large before the generalization gap appears.",
         "Holds if the 0.95 quantile grows from the first to the last scored epoch, and has half of its final value by "
         "the last scored epoch whose gap is below 1 % of the loss. Without such an epoch this cannot be told.",
+        topic="Growth of the score during training, beside the generalization gap",
         needs=LOSSES,
     ),
     "C7": Claim(
         "The nearest-neighbour ratio rho does not track M.",
         "Holds if the rank correlation lies within -0.2 to 0.2 (under 4 % of the variance of ranks); not if outside.",
+        topic="Nearest-neighbour ratio rho against the score",
         needs="neighbors",
     ),
     "C8": Claim(
         "The distribution of M differs between classes.",
         "Kruskal-Wallis test: holds if p < 0.01; does not if p is larger and classes explain under 1 % of the variance "
         "of ranks.",
+        topic="Classes: does the score differ between them? (Kruskal-Wallis test)",
     ),
     "C9": Claim(
         "Memorization is not mode collapse: samples do not crowd around the highly memorized images.",
         "Holds if the rank correlation of M with the share of samples nearest to the image is below 0.2.",
+        topic="Mode collapse: the share of samples nearest to an image, against its score",
         needs="mode_collapse",
     ),
 }
@@ -110,6 +129,17 @@ def test(experiment: Experiment, compared: Sequence[Finding] = ()) -> list[Findi
     return sorted([*alone, *compared], key=lambda finding: finding.claim)
 
 
+def measured(experiment: Experiment) -> list[Finding]:
+    """Findings on one experiment as far as it has what they need, but for those that compare two learning rates."""
+    return [
+        Finding(claim, estimator, *judge(experiment, estimator))
+        for claim, judge in _JUDGES.items()
+        if claim not in OF_TWO_RATES
+        for estimator in experiment.scores
+        if not _lacking(claim, experiment, estimator)
+    ]
+
+
 def compare(higher: Experiment, lower: Experiment) -> list[Finding]:
     """Findings on C4 and C5 from two experiments that differ only in learning rate: `higher` and `lower`."""
     lacking = _lacking("C4", higher) or _lacking("C4", lower)
@@ -126,8 +156,13 @@ def _lacking(claim: str, experiment: Experiment, estimator: str = "") -> tuple[s
     None if it has what the claim needs.
     """
     needs = CLAIMS[claim].needs
-    if needs and needs not in experiment.analyses and not (needs == LOSSES and experiment.folds):
-        what = "losses of its models" if needs == LOSSES else f"analysis {needs}"
+    there = {
+        *experiment.analyses,
+        *([LOSSES] if experiment.folds else []),
+        *([] if experiment.dataset is None else [IMAGES]),
+    }
+    if needs and needs not in there:
+        what = {LOSSES: "losses of its models", IMAGES: "images"}.get(needs, f"analysis {needs}")
         return OPEN, f"{experiment.name} has no {what}."
     if claim in OF_HIGHLY_MEMORIZED and not highly_memorized(last(experiment.scores[estimator])).any():
         return OPEN, "No image is highly memorized: none has an M above the 0.95 quantile."

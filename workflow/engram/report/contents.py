@@ -8,6 +8,8 @@ from typing import Any
 
 from engram import catalogue
 from engram import config as engram_config
+from engram.config_given import estimators_of, has, is_given, pictures_of, scored_epochs
+from engram.conventions import ALL_MODELS
 from engram.designs.repeats import FULL, repeat_name
 from engram.errors import UserError
 from engram.files import layout
@@ -20,7 +22,12 @@ Declared = catalogue.Analysis | catalogue.Figure
 
 
 def repeats(settings: Mapping[str, Any]) -> list[str]:
-    """repeat-00, repeat-01, ...: the trainings whose models are scored, from an experiment's entry in config.yaml."""
+    """repeat-00, repeat-01, ...: the trainings whose models are scored, from an experiment's entry in config.yaml.
+
+    None where log p is given.
+    """
+    if is_given(settings):
+        return []
     return [repeat_name(number) for number in range(settings["membership"]["repeats"])]
 
 
@@ -28,39 +35,51 @@ def experiment(config: Config, name: str) -> Description:
     """Name, settings, the settings of estimators, and the paths of all artifacts of an experiment, by kind.
 
     Paths are under dataset, membership, models (of every repeat), full_model, likelihoods, scores (by estimator), analyses and
-    figures (by name; figures as PNG).
+    figures (by name; figures as PNG). Where log p is given there are no models and no full model, and a dataset only with
+    images. `has` is what it has of catalogue.READABLE and REQUIRED; `stands_for` names the reproductions that it is part of.
     """
     settings, paths = config["experiments"][name], Layout(name)
-    estimators = {each: engram_config.estimator(config, name, each) for each in settings["estimators"]}
+    estimators = {each: engram_config.estimator(config, name, each) for each in estimators_of(settings)}
+    there, chosen = has(settings), settings.get("analyses")
     return {
         "name": name,
         "settings": settings,
         "estimators": estimators,
-        "dataset": layout.dataset(settings["dataset"]),
+        "has": sorted(there),
+        "stands_for": [each for each, ours in config.get("reproductions", {}).items() if name in ours.values()],
+        "dataset": dataset(config, name),
         "membership": paths.membership,
         "models": [paths.models(repeat) for repeat in repeats(settings)],
-        "full_model": paths.models(FULL),
+        "full_model": None if is_given(settings) else paths.models(FULL),
         "likelihoods": [path for each in estimators for path in likelihoods(config, name, each)],
         "scores": {each: paths.scores(each) for each in estimators},
-        "analyses": {each: paths.analysis(each) for each in catalogue.analyses_of(estimators)},
-        "figures": {each: paths.figure(each, "png") for each in catalogue.figures_of(estimators)},
+        "analyses": {each: paths.analysis(each) for each in catalogue.analyses_of(estimators, there, chosen)},
+        "figures": {each: paths.figure(each, "png") for each in catalogue.figures_of(estimators, there, chosen)},
     }
 
 
+def dataset(config: Config, name: str) -> str | None:
+    """Path of an experiment's data set; None where log p is given without images."""
+    settings = config["experiments"][name]
+    if "dataset" in settings:
+        return layout.dataset(settings["dataset"])
+    return Layout(name).images if "images" in pictures_of(settings) else None
+
+
 def likelihoods(config: Config, name: str, estimator: str) -> list[str]:
-    """Likelihood files of all repeats and scored epochs of an estimator."""
+    """Likelihood files of all repeats and scored epochs of an estimator; log p that is given is one file an epoch."""
     settings, paths = config["experiments"][name], Layout(name)
     return [
         paths.likelihood(estimator, repeat, epoch)
-        for repeat in repeats(settings)
-        for epoch in settings["scored_epochs"]
+        for repeat in repeats(settings) or [ALL_MODELS]
+        for epoch in scored_epochs(settings)
     ]
 
 
 def scores(config: Config, name: str) -> list[str]:
     """Scores of an experiment by every estimator, as artifacts and as tables."""
     paths = Layout(name)
-    estimators = config["experiments"][name]["estimators"]
+    estimators = estimators_of(config["experiments"][name])
     return [paths.scores(estimator, ending) for estimator in estimators for ending in ("h5", "csv")]
 
 
@@ -73,8 +92,13 @@ def results(config: Config, name: str) -> list[str]:
 
 def files(described: Description, kinds: Iterable[str] = ("scores", "analyses", "figures")) -> list[str]:
     """Every file that the report of an experiment reads."""
-    paths = [described["dataset"], described["membership"], *described["models"], described["full_model"]]
-    return [*paths, *described["likelihoods"], *(path for kind in kinds for path in described[kind].values())]
+    single = filter(None, [described["dataset"], described["membership"], described["full_model"]])
+    return [
+        *single,
+        *described["models"],
+        *described["likelihoods"],
+        *(path for kind in kinds for path in described[kind].values()),
+    ]
 
 
 def estimators_read(declared: Declared, described: Description) -> list[str] | None:
@@ -85,9 +109,12 @@ def estimators_read(declared: Declared, described: Description) -> list[str] | N
 def inputs(declared: Declared, described: Description) -> dict[str, str | list[str]]:
     """Paths of what an analysis or a figure reads of an experiment, by its name in `reads`.
 
-    Raises UserError if the experiment lacks what an analysis compares.
+    Raises UserError if the experiment lacks what an analysis or a figure reads or compares.
     """
     estimators = estimators_read(declared, described)
+    absent = [words for what, words in catalogue.READABLE.items() if what in declared.reads and not described[what]]
+    if absent:
+        raise UserError(f"experiments.{described['name']}: {declared.title} needs {' and '.join(absent)}")
     lacking = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
     if lacking or estimators == []:
         needs = catalogue.ANALYSES[lacking[0]].needs if lacking else declared.needs

@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 import engram
-from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE
+from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE, REQUIRED
+from engram.config_given import is_given
 from engram.datasets import summary
 from engram.files import artifacts, atomic
 from engram.files.artifacts import TRAIN
@@ -25,7 +26,7 @@ from engram.likelihood.quality import Quality
 from engram.paper import claims
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
-from engram.scores.summary import number_memorized, power, summarize
+from engram.scores.summary import is_tested, number_memorized, power, summarize
 
 TEMPLATES, CAPTIONS = (Path(__file__).parent / part for part in ("templates", "captions"))
 
@@ -37,17 +38,18 @@ def write(
 ) -> None:
     """Write the report of some experiments, each described as `engram.report.contents.experiment` does.
 
-    Sections whose artifacts a description lacks are left out, with a sentence in their place. Of experiments that stand for
-    the paper's, `reproduction` has the path of their `table` (of engram.paper.reproduction) and those of the `figures` that
-    compare them.
+    Sections whose artifacts a description lacks are left out, with a sentence in their place. The paper's claims are tested of
+    the experiments that stand for the paper's. Of a reproduction, `reproduction` has the path of its `table` (of
+    engram.paper.reproduction) and those of the `figures` that compare its experiments.
     """
     read = [Experiment.read(described) for described in experiments]
-    pairs = list(_learning_rate_pairs(experiments, read))
+    both = list(zip(experiments, read, strict=True))
+    pairs = list(_learning_rate_pairs([each for each in both if _stands_for_the_papers(each[0])]))
     loader = jinja2.FileSystemLoader(TEMPLATES)
     options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     page = jinja2.Environment(loader=loader, **options).get_template("report.html.j2")
     text = page.render(
-        experiments=[_section(*both, pairs) for both in zip(experiments, read, strict=True)],
+        experiments=[_section(*each, pairs) for each in both],
         pairs=pairs,
         reproduction=reproduction and _beside_the_paper(reproduction),
         claims=claims.CLAIMS,
@@ -59,11 +61,16 @@ def write(
 def _section(
     described: Mapping[str, Any], experiment: Experiment, pairs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What the page says of one experiment; of the pairs it belongs to, the first tells its C4 and C5."""
+    """What the page says of one experiment; of the pairs it belongs to, the first tells its C4 and C5.
+
+    Its findings are verdicts on the paper's claims if it stands for one of the paper's, else the numbers alone.
+    """
+    tests_claims = _stands_for_the_papers(described)
     compared = [pair["findings"] for pair in pairs if experiment.name in (pair["higher"], pair["lower"])]
-    findings = claims.test(experiment, *compared[:1])
+    findings = claims.test(experiment, *compared[:1]) if tests_claims else claims.measured(experiment)
     estimators = experiment.scores.items()
     size = dimensions(experiment.trained)
+    nulls = ("null",) if is_given(described["settings"]) else ("null", "unseen")
     return {
         "name": experiment.name,
         "headline": [(name, _headline(scores), _doubts(scores)) for name, scores in estimators],
@@ -72,11 +79,13 @@ def _section(
         "work": [*_work(described)],
         "numbers": _side_by_side(
             [
-                summarize(scores, ("null", "unseen")) | densities(scores, size) | power(scores) | _worth(scores)
+                summarize(scores, nulls) | densities(scores, size) | power(scores) | _worth(scores)
                 for scores in experiment.scores.values()
             ]
         ),
         "figures": [*_figures(described)],
+        "is_given": is_given(described["settings"]),
+        "tests_claims": tests_claims,
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
         "scores_path": next(iter(described["scores"].values())),
         "paths": [*_paths(described)],
@@ -101,9 +110,13 @@ def _side_by_side(columns: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
 def _headline(scores: xr.Dataset) -> str:
     score, top = last(scores), int(np.argmax(last(scores)))
     image = ", ".join(filter(None, _called(scores, top)))
+    memorized = (
+        f"{number_memorized(scores):,} of {len(score):,} training images are memorized at a false discovery rate of 5 %."
+        if is_tested(scores)
+        else f"{len(score):,} images are scored, and not tested."
+    )
     return (
-        f"{number_memorized(scores):,} of {len(score):,} training images are memorized at a false discovery rate of "
-        f"5 %. The median score is {np.median(score):.1f} nats, the 0.95 quantile {np.quantile(score, 0.95):.1f}; the "
+        f"{memorized} The median score is {np.median(score):.1f} nats, the 0.95 quantile {np.quantile(score, 0.95):.1f}; the "
         f"highest, {score[top]:.1f} nats, is that of {image}."
     )
 
@@ -117,8 +130,8 @@ def _called(scores: xr.Dataset, position: int) -> tuple[str, str, str]:
 
 def _doubts(scores: xr.Dataset) -> list[str]:
     """Why the estimates behind the scores may not be believed; nothing where they may."""
-    quality = Quality.read(scores.attrs)
-    return quality.warnings() if quality else []
+    quality, not_tested = Quality.read(scores.attrs), scores.attrs.get("not_tested")
+    return [*(quality.warnings() if quality else []), *([not_tested] if not_tested else [])]
 
 
 def _worth(scores: xr.Dataset) -> dict[str, str]:
@@ -136,26 +149,22 @@ def _highest_of(scores: xr.Dataset) -> Iterator[tuple[str, ...]]:
     for position in np.argsort(-score, kind="stable")[:HIGHEST]:
         index, path, label = _called(scores, position)
         spread = f" +- {error[position]:.1f}" if np.isfinite(error[position]) else ""
-        words = f"{score[position]:.1f}{spread}", f"{scores['q_value'].values[position]:.2g}"
+        q_value = scores["q_value"].values[position]
+        words = f"{score[position]:.1f}{spread}", f"{q_value:.2g}" if np.isfinite(q_value) else "-"
         yield index.removeprefix("image "), path, label.removeprefix("class "), *words
 
 
 def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
-    data = experiment.dataset
-    shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
-    train = int((data["split"].values == TRAIN).sum())
-    if "summary" in data.attrs:
-        yield from summary.rows(json.loads(data.attrs["summary"]))
-    else:
-        yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
-        yield "source", data.attrs["source"]
+    yield from _images(experiment)
     models = sum(fold.sizes["model"] for fold in experiment.folds)
     if models:
         full = ", and one trained on everything" if experiment.full is not None else ""
         yield "models", f"{models} in {len(experiment.folds)} repeats{full}"
+    elif is_given(described["settings"]):
+        yield "models", _models_of_others(artifacts.read(described["membership"], "membership", ["repeat"]))
     for key, value in described["settings"].items():
-        if key != "estimators":
+        if key not in ("estimators", "images", "labels"):
             yield key.replace("_", " "), _words(value)
     for name, settings in described["estimators"].items():
         yield f"estimator {name}", _words(settings)
@@ -165,17 +174,40 @@ def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple
         threads = int(made_by["threads"])
         yield "machine", f"{made_by['device']}, {threads} thread{'s' if threads > 1 else ''} a training"
     made_by = (trainings or [*experiment.scores.values()])[0].attrs
-    yield (
-        "software",
-        f"engram {made_by['engram_version']}, commit {made_by['git_commit']}, torch {made_by['torch_version']}",
+    torch = f", torch {made_by['torch_version']}" if trainings else ""
+    yield "software", f"engram {made_by['engram_version']}, commit {made_by['git_commit']}{torch}"
+
+
+def _images(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Rows on the images: what was read, or, where log p was given without images, their number."""
+    data = experiment.dataset
+    if data is None:
+        yield "images", f"{next(iter(experiment.scores.values())).sizes['sample']:,}, which are not given themselves"
+    elif "summary" in data.attrs:
+        yield from summary.rows(json.loads(data.attrs["summary"]))
+    else:
+        shape = " x ".join(map(str, np.atleast_1d(data.attrs["image_shape"])))
+        train = int((data["split"].values == TRAIN).sum())
+        yield "images", f"{train:,} for training and {data.sizes['sample'] - train:,} for testing, of {shape} pixels"
+        yield "source", data.attrs["source"]
+
+
+def _models_of_others(membership: xr.Dataset) -> str:
+    """The models whose log p was given, counted."""
+    repeats = len(np.unique(membership["repeat"].values))
+    drawn = (
+        "whose training sets are drawn independently"
+        if membership.attrs["independent_models"]
+        else f"in {repeats} repeats"
     )
+    return f"{membership.sizes['model']}, {drawn}; trained elsewhere"
 
 
 def _words(value: Any) -> str:
     """A setting for a reader: {a: 1, b: 2} as "a 1, b 2"."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {_words(entry)}" for key, entry in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{str(key).replace('_', ' ')} {_words(entry)}" for key, entry in value.items())
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
 def _work(described: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
@@ -216,18 +248,27 @@ def _figures(described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         if name in paths:
             yield _figure(name, figure.title, paths[name])
         else:
-            yield {"title": figure.title, "needs": " and ".join(dict.fromkeys(_lacking(figure.reads, described)))}
+            lacking = [*_lacking(figure.reads, described), *_not_met(figure.requires, described)] or [figure.needs]
+            yield {"title": figure.title, "needs": " and ".join(dict.fromkeys(lacking))}
 
 
 def _lacking(reads: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
     """What an experiment lacks of what a figure or an analysis reads, in words."""
+    chosen = described["settings"].get("analyses", ANALYSES)
     for what in reads:
         if what in described.get("analyses", {}) or described.get(what):
             continue
-        if what in ANALYSES:
-            yield from [*_lacking(ANALYSES[what].reads, described)] or [ANALYSES[what].needs or f"the analysis {what}"]
-        else:
+        if what not in ANALYSES:
             yield READABLE[what]
+        elif what not in chosen:
+            yield f"the analysis {what}, which the experiment's `analyses` in config.yaml leaves out"
+        else:
+            yield from [*_lacking(ANALYSES[what].reads, described)] or [ANALYSES[what].needs or f"the analysis {what}"]
+
+
+def _not_met(requires: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
+    """What an experiment lacks of what a figure requires, in words."""
+    yield from (REQUIRED[what] for what in requires if what not in described.get("has", requires))
 
 
 def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
@@ -242,7 +283,7 @@ def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
 
 def _paths(described: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Label and path of the artifacts, and which variables of an analysis have a value per image."""
-    yield from ((kind, described[kind], "") for kind in ("dataset", "membership") if kind in described)
+    yield from ((kind, described[kind], "") for kind in ("dataset", "membership") if described.get(kind))
     yield from ((f"scores, {name}", path, "") for name, path in described["scores"].items())
     for name, path in described.get("analyses", {}).items():
         yield f"analysis {name}", path, ", ".join(ANALYSES[name].columns)
@@ -250,9 +291,14 @@ def _paths(described: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "full model", described["full_model"], ""
 
 
-def _learning_rate_pairs(experiments: Sequence[Mapping], read: Sequence[Experiment]) -> Iterator[dict[str, Any]]:
-    """Findings on every two experiments whose settings differ in nothing but learning rate (and seed)."""
-    for one, other in combinations(zip(experiments, read, strict=True), 2):
+def _stands_for_the_papers(described: Mapping[str, Any]) -> bool:
+    """Whether `reproductions` in config.yaml name the experiment."""
+    return bool(described.get("stands_for"))
+
+
+def _learning_rate_pairs(experiments: Sequence[tuple[Mapping, Experiment]]) -> Iterator[dict[str, Any]]:
+    """Findings on every two experiments, described and read, whose settings differ in nothing but learning rate (and seed)."""
+    for one, other in combinations(experiments, 2):
         if _rate(one[0]) != _rate(other[0]) and _all_but_rate(one[0]) == _all_but_rate(other[0]):
             (_, higher), (_, lower) = sorted((one, other), key=lambda pair: -_rate(pair[0]))
             yield {"higher": higher.name, "lower": lower.name, "findings": claims.compare(higher, lower)}

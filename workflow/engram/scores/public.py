@@ -11,7 +11,7 @@ from engram.errors import UserError
 from engram.scores import independent_models, permutation, statistics
 from engram.scores.checks import Matrices, matrices
 from engram.scores.permutation import QUANTILES, PermutationTest
-from engram.scores.uncertainty import jackknife_standard_error
+from engram.scores.uncertainty import standard_error, why_undefined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +69,11 @@ def score(
             "`repeat`, the split that each model belongs to"
         )
     else:
-        columns["standard_error"], test = _standard_error(given), _test(given, permutations, seed)
+        columns["standard_error"] = standard_error(given.log_px, given.in_training, given.repeat, STATISTIC)
+        test = _test(given, permutations, seed)
         columns |= {"p_value": test.p_value, "q_value": false_discovery_control(test.p_value)}
         attributes |= _described(test)
-        for reason in (_why_undefined(given, columns["standard_error"]), test.warning()):
+        for reason in (why_undefined(columns["standard_error"], given.repeat, STATISTIC), test.warning()):
             if reason:
                 _warn(reason)
     return _table(columns, given.images, attributes)
@@ -118,37 +119,6 @@ def _test(given: Matrices, permutations: int, seed: int) -> PermutationTest:
     """Without repeats all models are one block: relabelling keeps the number of models trained on each image."""
     repeat = np.zeros(len(given.log_px), dtype=int) if given.repeat is None else given.repeat
     return permutation.permutation_test(given.log_px, given.in_training, repeat, permutations, seed)
-
-
-def _standard_error(given: Matrices) -> np.ndarray:
-    """Standard errors, (n,), nats; NaN where they cannot be had."""
-    if given.repeat is None:
-        return independent_models.standard_error(given.log_px, given.in_training)
-    return _jackknife(given)
-
-
-def _why_undefined(given: Matrices, error: np.ndarray) -> str | None:
-    """Why some standard errors are NaN; None if none is."""
-    undefined = int(np.isnan(error).sum())
-    if not undefined:
-        return None
-    reason = (
-        "they take two models on each side"
-        if given.repeat is None
-        else ("they take two repeats, and models on both sides whichever repeat is left out")
-    )
-    return f"standard_error is NaN for {undefined} of {len(error)} images: {reason}"
-
-
-def _jackknife(given: Matrices) -> np.ndarray:
-    """Of the images that models of both kinds remain for, whichever repeat is left out; NaN of the others."""
-    without = [given.in_training[given.repeat != number] for number in np.unique(given.repeat)]
-    defined = np.all([rest.any(axis=0) & ~rest.all(axis=0) for rest in without], axis=0)
-    error = np.full(len(defined), np.nan)
-    if defined.any():
-        some = given.log_px[..., defined], given.in_training[:, defined]
-        error[defined] = jackknife_standard_error(*some, given.repeat, STATISTIC)
-    return error
 
 
 def _described(test: PermutationTest) -> dict[str, Any]:

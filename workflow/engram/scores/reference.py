@@ -3,7 +3,7 @@
 Either after relabelling models within repeats (null), or of images that no model saw (unseen), by every statistic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -13,15 +13,24 @@ from engram.scores.statistics import STATISTICS
 
 
 def null_quantiles(
-    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray, statistic: str, seed: int
+    log_px: np.ndarray,
+    in_training: np.ndarray,
+    repeat: np.ndarray,
+    statistic: str,
+    seed: int,
+    statistics: Iterable[str] = STATISTICS,
 ) -> dict[str, tuple]:
-    """After relabelling, pooled over images; arguments as in engram.scores.permutation.relabelled_scores."""
+    """After relabelling, pooled over images; arguments as in engram.scores.permutation.relabelled_scores.
+
+    `statistics` are those to give, of which `statistic` is one.
+    """
     variables = {"quantile": variable(("quantile",), QUANTILES, "1", "probability below the quantile")}
     return variables | _quantiles(
         "null",
         "under relabelling",
         lambda name: relabelled_scores(log_px, in_training, repeat, name, seed=seed),
         statistic,
+        statistics,
     )
 
 
@@ -32,9 +41,15 @@ def unseen_quantiles(log_px: np.ndarray, repeat: np.ndarray, statistic: str, see
     )
 
 
-def _quantiles(which: str, meaning: str, scores_by: Callable[[str], np.ndarray], statistic: str) -> dict[str, tuple]:
+def _quantiles(
+    which: str,
+    meaning: str,
+    scores_by: Callable[[str], np.ndarray],
+    statistic: str,
+    statistics: Iterable[str] = STATISTICS,
+) -> dict[str, tuple]:
     """Quantiles of the scores by every statistic, and once more those of the estimator's own, `statistic`."""
-    values = {f"_{name}": _defined_quantiles(scores_by(name)) for name in STATISTICS}
+    values = {f"_{name}": _defined_quantiles(scores_by(name)) for name in statistics}
     values[""] = values[f"_{statistic}"]
     return {
         f"{which}_quantiles{name}": variable(

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import false_discovery_control
 
-from engram.conventions import FDR
+from engram.conventions import FDR, GIVEN
 from engram.designs.membership import scored
 from engram.designs.repeats import repeat_name
 from engram.errors import UserError, about
@@ -25,14 +25,16 @@ from engram.files.inputs import likelihoods_by_epoch
 from engram.likelihood.quality import Quality
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
+from engram.scores import independent_models
 from engram.scores.permutation import PermutationTest, permutation_test
 from engram.scores.reference import null_quantiles, unseen_quantiles
 from engram.scores.statistics import STATISTICS, log_mean_exp, memorization_scores
 from engram.scores.uncertainty import (
-    jackknife_standard_error,
     smallest_detectable_score,
     split_half_reliability,
+    standard_error,
     standard_error_by_repeats,
+    why_undefined,
 )
 
 LONG_NAME = {
@@ -53,7 +55,8 @@ SOME = 2000  # images for what is a mean over images
 class Comparison:
     """The scored images, the sides (models, n) that every model counts for, and each model's repeat and fold.
 
-    `unseen` are images, not scored, that no model was trained on: the test images.
+    `unseen` are images, not scored, that no model was trained on: the test images. `is_independent`: there are no repeats,
+    as every model's training set was drawn independently of the others; `repeat` is then 0 throughout.
     """
 
     images: np.ndarray
@@ -62,13 +65,35 @@ class Comparison:
     is_in: np.ndarray
     repeat: np.ndarray
     fold: np.ndarray
+    is_independent: bool = False
+
+    @property
+    def repeat_if_any(self) -> np.ndarray | None:
+        """Each model's repeat, or None where there are none."""
+        return None if self.is_independent else self.repeat
+
+    @property
+    def statistics(self) -> list[str]:
+        """Those that are defined: size_matched only where every repeat has models on both sides of every image."""
+        rows = [self.repeat == number for number in np.unique(self.repeat)]
+        matched = all(scored(self.is_in[row]).all() for row in rows)
+        return [name for name in STATISTICS if matched or name != "size_matched"]
+
+    def why_not_tested(self) -> str | None:
+        """Why no relabelling of the models can be a test, in a sentence; None if it is one."""
+        reason = independent_models.why_not_exchangeable(self.is_in) if self.is_independent else None
+        return reason and (
+            "standard errors, p-values and the null are not known, because the models' training sets were not drawn alike: "
+            f"{reason}; give membership.repeat, the split that each model belongs to."
+        )
 
     @classmethod
     def of(cls, membership: xr.Dataset) -> "Comparison":
         is_in, repeat, fold = (membership[name].values for name in ("counted_as_in", "repeat", "fold"))
         is_scored = scored(is_in)
         images, unseen = np.flatnonzero(is_scored), np.flatnonzero(~is_scored & ~membership.in_training.values.any(0))
-        return cls(images, unseen, membership.label.values[images], is_in[:, images], repeat, fold)
+        label, is_independent = membership.label.values[images], bool(membership.attrs.get("independent_models", 0))
+        return cls(images, unseen, label, is_in[:, images], repeat, fold, is_independent)
 
 
 def run(
@@ -76,7 +101,7 @@ def run(
     csv: str | Path,
     likelihoods: Sequence[str],
     membership: str | Path,
-    dataset: str | Path,
+    dataset: str | Path | None,
     *,
     experiment: str,
     estimator: str,
@@ -86,16 +111,19 @@ def run(
 ) -> None:
     """Write an estimator's scores as `h5`, and those of the last scored epoch as `csv`.
 
-    likelihoods: the files of every repeat at every scored epoch, in any order. `dataset` names the images. `settings` are the
-    statistic, scored_epochs and permutations of `compute`.
+    likelihoods: the files of every repeat at every scored epoch, in any order. `dataset` names the images; None
+    where membership.h5 does, of log p that is given. `settings` are the statistic, scored_epochs and permutations of `compute`.
     """
     started = time.monotonic()
     stored = artifacts.read(membership, "membership")
     with about(f"experiments.{experiment}, estimator {estimator}"):
-        variables, about_scores, warning = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
-    variables |= _names_of_images(dataset, variables["sample"][1])
-    worth = quality_of(likelihoods, variables["sample"][1], max(settings["scored_epochs"]))
-    for sentence in [*filter(None, [warning]), *worth.warnings()]:
+        variables, about_scores, doubts = compute(likelihoods, stored, seed=seed, threads=threads, **settings)
+    variables |= _names_of_images(dataset, stored, variables["sample"][1])
+    worth = None
+    if estimator != GIVEN:
+        worth = quality_of(likelihoods, variables["sample"][1], max(settings["scored_epochs"]))
+        doubts += worth.warnings()
+    for sentence in doubts:
         log.warning("%s, %s: %s", experiment, estimator, sentence)
     attributes = provenance.attributes(
         experiment,
@@ -106,7 +134,7 @@ def run(
         wall_seconds=time.monotonic() - started,
         peak_memory_bytes=peak_memory(),
         **about_scores,
-        **worth.attributes(),
+        **(worth.attributes() if worth else {}),
     )
     artifacts.write(h5, "scores", variables, attributes)
     atomic.write(csv, table(variables).to_csv(index=False).encode())
@@ -120,8 +148,8 @@ def compute(
     permutations: int,
     seed: int,
     threads: int = 1,
-) -> tuple[dict[str, tuple], dict[str, object], str | None]:
-    """Variables and attributes of scores/{estimator}.h5, and a warning if the p-values cannot be small enough.
+) -> tuple[dict[str, tuple], dict[str, object], list[str]]:
+    """Variables and attributes of scores/{estimator}.h5, and what to warn of: what is not known, p-values too large to find any.
 
     likelihoods: the files of every repeat at every scored epoch, in any order. The test, the null and what is said of
     the budget are of the last scored epoch. `threads` epochs are computed at once.
@@ -140,18 +168,28 @@ def compute(
         "sample": variable(("sample",), comparison.images, "1", artifacts.AXES["sample"]),
         "label": variable(("sample",), comparison.label, "1", "class of the image, -1 = none"),
     }
+    undefined = {"standard_error", *(f"score_{name}" for name in STATISTICS if name not in comparison.statistics)}
     for name in by_epoch[0]:
         values = np.array([scores[name] for scores in by_epoch])
-        variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name], name == "standard_error")
-    test = permutation_test(log_px, comparison.is_in, comparison.repeat, permutations, seed)
-    q_value = false_discovery_control(test.p_value)
-    variables["p_value"] = variable(("sample",), test.p_value, "1", LONG_NAME["p_value"])
-    variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"])
-    variables |= null_quantiles(log_px, comparison.is_in, comparison.repeat, statistic, seed)
+        variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name], name in undefined)
+    reason = comparison.why_not_tested()
+    if reason:
+        test = None
+        p_value = q_value = np.full(len(comparison.images), np.nan)
+    else:
+        test = permutation_test(log_px, comparison.is_in, comparison.repeat, permutations, seed)
+        p_value, q_value = test.p_value, false_discovery_control(test.p_value)
+        null = log_px, comparison.is_in, comparison.repeat, statistic, seed
+        variables |= null_quantiles(*null, comparison.statistics)
+    variables["p_value"] = variable(("sample",), p_value, "1", LONG_NAME["p_value"], test is None)
+    variables["q_value"] = variable(("sample",), q_value, "1", LONG_NAME["q_value"], test is None)
     if len(comparison.unseen):
         variables |= unseen_quantiles(log_px_of(epochs[-1], comparison.unseen), comparison.repeat, statistic, seed)
     variables |= _by_repeats(log_px, comparison, statistic, seed)
-    return variables, _attributes(log_px, comparison, statistic, test, q_value), test.warning()
+    error = variables["standard_error"][1][-1]
+    doubts = [reason] if test is None else [why_undefined(error, comparison.repeat_if_any, statistic), test.warning()]
+    budget = _attributes(log_px, comparison, statistic, test, p_value, q_value, seed)
+    return variables, budget | ({"not_tested": reason} if reason else {}), [*filter(None, doubts)]
 
 
 def read_log_px(paths: Iterable[str], comparison: Comparison, images: np.ndarray | None = None) -> np.ndarray:
@@ -185,12 +223,13 @@ def quality_of(likelihoods: Iterable[str], images: np.ndarray, epoch: int) -> Qu
     return Quality.of(*(np.concatenate([part[name].values[..., images].ravel() for part in stored]) for name in names))
 
 
-def _names_of_images(dataset: str | Path, images: np.ndarray) -> dict[str, tuple]:
-    """Path and class name of the scored images, from the data set's file."""
-    stored = artifacts.read(dataset, "dataset", ["path", "class_name"])
+def _names_of_images(dataset: str | Path | None, membership: xr.Dataset, images: np.ndarray) -> dict[str, tuple]:
+    """Path and class name of the scored images, from the data set's file; from membership.h5 those that it holds."""
+    names = {} if dataset is None else dict(artifacts.read(dataset, "dataset", ["path", "class_name"]).data_vars)
+    names |= {name: membership[name] for name in ("path", "class_name") if name in membership}
     return {
         name: variable(("sample",), values.values[images], "1", values.attrs["long_name"])
-        for name, values in stored.data_vars.items()
+        for name, values in names.items()
     }
 
 
@@ -203,19 +242,32 @@ def table(variables: dict[str, tuple]) -> pd.DataFrame:
 
 def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[str, np.ndarray]:
     is_in, repeat = comparison.is_in, comparison.repeat
-    by_statistic = {name: memorization_scores(log_px, is_in, name, repeat) for name in STATISTICS}
+    by_statistic = {name: np.full(is_in.shape[1], np.nan) for name in STATISTICS}
+    for name in {*comparison.statistics, statistic}:
+        by_statistic[name] = memorization_scores(log_px, is_in, name, repeat)
     log_p_in = log_mean_exp(log_px, is_in)
     return {
         "score": by_statistic[statistic],
         **{f"score_{name}": score for name, score in by_statistic.items()},
         "log_p_in": log_p_in,
         "log_p_out": log_p_in - by_statistic["log_mean_exp"],
-        "standard_error": jackknife_standard_error(log_px, is_in, repeat, statistic),
+        "standard_error": _standard_error(log_px, comparison, statistic),
     }
 
 
+def _standard_error(log_px: np.ndarray, comparison: Comparison, statistic: str) -> np.ndarray:
+    if comparison.why_not_tested():
+        return np.full(len(comparison.images), np.nan)
+    return standard_error(log_px, comparison.is_in, comparison.repeat_if_any, statistic)
+
+
 def _by_repeats(log_px: np.ndarray, comparison: Comparison, statistic: str, seed: int) -> dict[str, tuple]:
-    """How the standard error of the score falls with the number of repeats; nothing with a single repeat."""
+    """How the standard error of the score falls with the number of repeats.
+
+    Nothing with a single repeat, nor where some repeat has models of one kind only of some image.
+    """
+    if comparison.statistics != list(STATISTICS):
+        return {}
     some = np.unique(np.linspace(0, len(comparison.images) - 1, SOME).astype(int))
     errors = standard_error_by_repeats(
         log_px[..., some], comparison.is_in[:, some], comparison.repeat, statistic, seed=seed
@@ -230,14 +282,22 @@ def _by_repeats(log_px: np.ndarray, comparison: Comparison, statistic: str, seed
 
 
 def _attributes(
-    log_px: np.ndarray, comparison: Comparison, statistic: str, test: PermutationTest, q_value: np.ndarray
+    log_px: np.ndarray,
+    comparison: Comparison,
+    statistic: str,
+    test: PermutationTest | None,
+    p_value: np.ndarray,
+    q_value: np.ndarray,
+    seed: int,
 ) -> dict[str, object]:
-    accepted = test.p_value[q_value <= FDR]
+    halves = log_px, comparison.is_in, comparison.repeat_if_any, statistic, seed
+    attributes = {"statistic": statistic, "split_half_reliability": split_half_reliability(*halves)}
+    if test is None:
+        return attributes | {name: float("nan") for name in ("smallest_detectable_score", "p_value_floor")}
+    accepted = p_value[q_value <= FDR]
     p_limit = accepted.max(initial=FDR / len(q_value))
-    return {
-        "statistic": statistic,
+    return attributes | {
         "number_memorized_fdr05": len(accepted),
-        "split_half_reliability": split_half_reliability(log_px, comparison.is_in, comparison.repeat, statistic),
         "smallest_detectable_score": smallest_detectable_score(
             log_px, comparison.is_in, comparison.repeat, p_limit, test.floor
         ),

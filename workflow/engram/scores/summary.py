@@ -10,8 +10,13 @@ from engram.files.inputs import last, null_quantile
 
 
 def number_memorized(scores: xr.Dataset) -> int:
-    """Images found memorized at a false discovery rate of 5 %."""
+    """Images found memorized at a false discovery rate of 5 %: none where there are no p-values (`is_tested`)."""
     return int((scores["q_value"].values <= FDR).sum())
+
+
+def is_tested(scores: xr.Dataset) -> bool:
+    """Whether there are p-values; models that cannot be exchanged give none."""
+    return bool(np.isfinite(scores["q_value"].values).all())
 
 
 def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str, str]:
@@ -26,7 +31,9 @@ def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str,
         numbers |= {f"{which} {heading}": null_quantile(scores, level, which) for heading, level in levels.items()}
     text = {heading: "-" if value is None else f"{value:.1f}" for heading, value in numbers.items()}
     text |= {"min, max": f"{score.min():.0f}, {score.max():.0f}", "M < 0": f"{100 * np.mean(score < 0):.0f} %"}
-    return text | {"memorized, FDR 5 %": f"{number_memorized(scores):,} of {len(score):,}"}
+    return text | {
+        "memorized, FDR 5 %": f"{number_memorized(scores):,} of {len(score):,}" if is_tested(scores) else "-"
+    }
 
 
 def power(scores: xr.Dataset) -> dict[str, str]:

@@ -1,16 +1,52 @@
 """How far a memorization score can be trusted: standard errors, reliability, and what this budget can detect.
 
-Everything here comes from the repeats, whose folds and trainings are independent of one another.
+Everything here comes from the repeats, whose folds and trainings are independent of one another; or from the models, where
+their training sets are (`repeat` is None).
 """
 
 import numpy as np
 from scipy.stats import norm, spearmanr
 
+from engram.designs.membership import scored
 from engram.randomness import generator
+from engram.scores import independent_models
 from engram.scores.permutation import relabelled_standard_deviation
 from engram.scores.statistics import memorization_scores
 
 POWER = 0.8
+
+
+def standard_error(
+    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray | None, statistic: str
+) -> np.ndarray:
+    """Standard error of every image's score, (n,), nats: by jackknife over repeats, or in closed form where `repeat` is None.
+
+    NaN where it cannot be had: with one repeat; for an image that has models of one kind only when some repeat is left out;
+    without repeats, with a single model on one side, and by other statistics than mean_log.
+    """
+    if repeat is None:
+        if statistic != "mean_log":
+            return np.full(in_training.shape[1], np.nan)
+        return independent_models.standard_error(log_px, in_training)
+    defined = np.all([scored(in_training[repeat != number]) for number in np.unique(repeat)], axis=0)
+    error = np.full(len(defined), np.nan)
+    if defined.any():
+        error[defined] = jackknife_standard_error(*_some(defined, log_px, in_training), repeat, statistic)
+    return error
+
+
+def why_undefined(error: np.ndarray, repeat: np.ndarray | None, statistic: str) -> str | None:
+    """Why some standard errors of `standard_error` are NaN; None if none is."""
+    undefined = int(np.isnan(error).sum())
+    if not undefined:
+        return None
+    if repeat is not None:
+        reason = "they take two repeats, and models on both sides whichever repeat is left out"
+    elif statistic != "mean_log":
+        reason = "without repeats they are known for the statistic mean_log alone"
+    else:
+        reason = "they take two models on each side"
+    return f"standard_error is NaN for {undefined} of {len(error)} images: {reason}"
 
 
 def jackknife_standard_error(
@@ -36,16 +72,26 @@ def jackknife_standard_error(
     return np.sqrt((len(numbers) - 1) * without.var(axis=0))
 
 
-def split_half_reliability(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray, statistic: str) -> float:
+def split_half_reliability(
+    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray | None, statistic: str, seed: int = 0
+) -> float:
     """Spearman correlation between the scores from the odd and from the even repeats.
 
-    NaN with a single repeat, and where the scores of either half are all alike.
+    Where `repeat` is None, the models are cut into two halves once, at random by `seed`. An image that has models of one kind
+    only in either half is left out. NaN with a single repeat, and where the scores of either half are all alike.
     Both halves share the data set and the draws of x, so this is the repeatability of training, not of the estimator.
     """
-    numbers = np.unique(repeat)
+    unit = np.arange(len(log_px)) if repeat is None else repeat
+    numbers = np.unique(unit)
     if len(numbers) < 2:
         return float("nan")
-    halves = [_score_of(log_px, in_training, repeat, statistic, np.isin(repeat, numbers[half::2])) for half in (0, 1)]
+    if repeat is None:
+        numbers = generator(seed, "split-half reliability").permutation(numbers)
+    sets = [np.isin(unit, numbers[half::2]) for half in (0, 1)]
+    defined = scored(in_training[sets[0]]) & scored(in_training[sets[1]])
+    if not defined.any():
+        return float("nan")
+    halves = [_score_of(*_some(defined, log_px, in_training), repeat, statistic, models) for models in sets]
     return float("nan") if any(np.ptp(half) == 0 for half in halves) else float(spearmanr(*halves).statistic)
 
 
@@ -82,11 +128,17 @@ def smallest_detectable_score(
     return float((norm.isf(p_limit) + norm.ppf(POWER)) * deviation)
 
 
+def _some(images: np.ndarray, log_px: np.ndarray, in_training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of the `images` (n,) bool; the very arrays if these are all, so that sums round as ever."""
+    return (log_px, in_training) if images.all() else (log_px[..., images], in_training[:, images])
+
+
 def _score_of(
-    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray, statistic: str, models: np.ndarray
+    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray | None, statistic: str, models: np.ndarray
 ) -> np.ndarray:
     """Scores from some of the models only."""
-    return memorization_scores(log_px[models], in_training[models], statistic, repeat[models])
+    of_models = None if repeat is None else repeat[models]
+    return memorization_scores(log_px[models], in_training[models], statistic, of_models)
 
 
 def _squared_error(
