@@ -1,4 +1,4 @@
-"""The models of examples/: each goes through the workflow to a report, and its log p is what theory says."""
+"""The models of examples/ and of docs/own_model.md: each goes through the workflow to a report; log p is what theory says."""
 
 import math
 import shutil
@@ -11,6 +11,7 @@ import xarray
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
+import own_model_page
 import workspace
 from engram.likelihood.estimation import estimate
 from engram.models import build
@@ -19,6 +20,7 @@ EXPERIMENTS = {
     "dropout": {"name": "examples.vae_with_dropout:OrdinalVAE", "latent_dim": 2, "hidden": 16, "dropout": 0.3},
     "exact": {"name": "examples.exact_model:Autoregressive", "hidden": 32},
     "two_levels": {"name": "examples.two_level_vae:TwoLevelVAE", "lower": 2, "upper": 1, "hidden": 16},
+    "page": {"name": "my_model:MyVAE", "latent_dim": 2},
 }
 OF_EXPERIMENT = {
     "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01},
@@ -26,7 +28,7 @@ OF_EXPERIMENT = {
     "scored_epochs": [2],
     "estimators": ["corrected"],
 }
-FELL_BACK = {"dropout": 0.0, "exact": 0.0, "two_levels": 1.0}  # share of images without the Laplace proposal
+WITHOUT_LAPLACE = {"two_levels"}  # whose images all keep a proposal of the model's own
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +38,10 @@ def importable(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A workspace with examples/ beside config.yaml, and a report of three experiments, a model each."""
+    """A workspace with examples/ and my_model.py beside config.yaml, and a report of experiments, a model each."""
     folder = workspace.create(tmp_path_factory.mktemp("examples") / "engram")
     shutil.copytree(workspace.REPOSITORY / "examples", folder / "examples")
+    (folder / "my_model.py").write_text(own_model_page.model())
     for name, model in EXPERIMENTS.items():
         workspace.change(folder, "experiments", **{name: workspace.TINY | OF_EXPERIMENT | {"model": model}})
     workspace.change(folder, "experiments", "two_levels", "training", kl_warm_up=1)
@@ -63,7 +66,7 @@ def test_log_p_of_each_example_is_had_in_its_own_way(folder, name):
     path = folder / f"results/{name}/likelihood/corrected/repeat-00/epoch-2.h5"
     likelihood = xarray.open_dataset(path, engine="h5netcdf")
     assert (likelihood["log_px"] <= 0).all()
-    assert likelihood["fell_back"].mean() == FELL_BACK[name]
+    assert likelihood["fell_back"].mean() == (name in WITHOUT_LAPLACE)
     assert (likelihood["standard_error"] == 0).all() == (name == "exact")
 
 
