@@ -1,5 +1,5 @@
 # engram: which training examples has a generative model memorized?
-# Contents: data sets -> membership -> train -> likelihood -> scores -> analyses -> figures -> report.
+# Contents: data sets -> membership -> model check -> train -> likelihood -> scores -> analyses -> figures -> report.
 # Everything of an experiment is set in config.yaml; everything made is under results/.
 
 from snakemake.utils import min_version
@@ -16,6 +16,7 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/membership.smk"
+include: "rules/model_check.smk"
 include: "rules/train.smk"
 include: "rules/likelihood.smk"
 include: "rules/given.smk"

@@ -49,6 +49,7 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     repeat=r"repeat-\d+|full",
     epoch=r"\d+",
+    digest="[0-9a-f]+",
     reproduction=any_of(config.get("reproductions", {})),
 
 
@@ -150,9 +151,7 @@ def given(files):
     """
 
     def with_contents(wildcards):
-        from engram.files import (
-            matrices,
-        )  # here, because most workflows start without it, and it imports NumPy and h5py
+        from engram.files import matrices  # here, because it imports NumPy and h5py, which most starts do without
 
         named = {key: str(expanded(source)) for key, source in files(wildcards).items()}
         contents = {key: content_of(matrices.path_of(source)) for key, source in named.items()}
@@ -208,6 +207,15 @@ def read_by(declared):
             raise WorkflowError(str(error)) from None
 
     return paths
+
+
+def model_check_of(wildcards):
+    """The check of the model as it is now: another model, or other code that trains it, has a file of its own.
+
+    So a model that is tried, refused and given up leaves the check of the one before it where it is, and trains nothing again.
+    """
+    model = setting("model")(wildcards)
+    return Layout(wildcards.experiment).model_check(kept.digest(model, code_with_model("train")(wildcards)))
 
 
 def estimators_read(declared):

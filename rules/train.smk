@@ -2,6 +2,8 @@ rule train:
     """The models of one repeat (its folds in lockstep), or the full model, at every scored epoch."""
     input:
         dataset=dataset_of,
+        # ancient: a check made again is no reason to train again.
+        check=ancient(model_check_of),
     output:
         "results/{experiment}/models/{repeat}.h5",
     log:

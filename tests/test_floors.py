@@ -18,6 +18,7 @@ FLOORS = [
     ["neighbors"],  # the public name of one analysis
     ["analyses", "paper"],
     ["scores"],
+    ["checks"],
     ["likelihood"],
     ["training"],
     ["config"],

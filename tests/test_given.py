@@ -7,12 +7,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 import engram
 import gaussian_mean
 import workspace
-from engram import cli
+from engram import cli, config
 from engram.errors import UserError
 from engram.files import artifacts
 from engram.scores import given, stage
@@ -189,6 +190,15 @@ def test_without_repeats_errors_are_known_for_mean_log_alone(tmp_path, caplog):
     assert "without repeats they are known for the statistic mean_log alone" in caplog.text
 
 
+def test_the_example_in_the_config_is_valid():
+    text = (workspace.REPOSITORY / "config.yaml").read_text()
+    commented = text[text.index("  # theirs:") : text.index("  # The same on 4,500 digits:")]
+    example = yaml.safe_load(re.sub("^  # ", "", commented, flags=re.M))
+    shipped = yaml.safe_load(text)
+    config.validate(shipped | {"experiments": shipped["experiments"] | example})
+    assert {"log_px", "membership", "images", "labels", "statistic", "permutations", "seed"} == set(example["theirs"])
+
+
 def changed(values, place, value):
     values = np.array(values, dtype=float)
     values[place] = value
@@ -295,24 +305,24 @@ def workflow(tmp_path_factory):
         repeat=REPEAT,
     )
     np.savez(theirs / "halves.npz", log_px=LOG_PX_OF_HALVES, in_training=HALVES)
-    config = workspace.read(folder)
-    config["run"] = ["theirs", "halves"]
+    settings = workspace.read(folder)
+    settings["run"] = ["theirs", "halves"]
     membership = {"in_training": "theirs/in_training.npy", "repeat": "theirs/repeat.npy"}
     shown = {"images": "$THEIRS/images.npy", "labels": "theirs/labels.npy"}
     epochs = {10: "theirs/late.npy", 5: "theirs/early.npy"}
-    config["experiments"]["theirs"] = {
+    settings["experiments"]["theirs"] = {
         "log_px": epochs,
         "membership": membership,
         **shown,
         "permutations": 500,
         "seed": 1,
     }
-    config["experiments"]["halves"] = {
+    settings["experiments"]["halves"] = {
         "log_px": "theirs/halves.npz:log_px",
         "membership": {"in_training": "theirs/halves.npz:in_training"},
         "seed": 1,
     }
-    workspace.write(folder, config)
+    workspace.write(folder, settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THEIRS", "theirs")
         run = snakemake(folder)

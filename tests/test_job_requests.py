@@ -70,6 +70,14 @@ def test_training_has_room_for_the_weights_it_keeps():
     assert requests.train_megabytes(PAPER, "repeat-00", MNIST, attempt=1) > 2 * 20 * 10 * 1_318_912 * 4 / 1e6
 
 
+def test_a_models_own_setting_called_hidden_may_be_anything():
+    with_number = PAPER | {"model": {"name": "my_models:Mine", "hidden": 32}}
+    without = PAPER | {"model": {"name": "my_models:Mine"}}
+    assert requests.train_megabytes(with_number, "full", MNIST, 1) == requests.train_megabytes(
+        without, "full", MNIST, 1
+    )
+
+
 def test_a_data_set_not_made_yet_is_told_from_a_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
         requests.shape_of_images(tmp_path / "none.h5")

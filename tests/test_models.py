@@ -216,7 +216,7 @@ def test_a_users_own_model_is_imported_by_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", known_models())
 def test_the_settings_that_a_model_is_said_to_take_are_those_of_its_class(name):
-    taken = [*inspect.signature(building._import(name)).parameters]
+    taken = [*inspect.signature(building.class_named(name)).parameters]
     assert taken == ["image_shape", *KNOWN[name].settings]
 
 

@@ -1,10 +1,12 @@
 """The command `engram`: each subcommand reads files, calls one public function, and writes its table."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import engram
 from engram.errors import UserError
@@ -24,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             chosen.run(chosen)
         except UserError as error:
-            print(f"engram: error: {error}", file=sys.stderr)
+            for line in str(error).splitlines():
+                print(f"engram: error: {line}", file=sys.stderr)
             return 1
     return 0
 
@@ -64,4 +67,45 @@ def _score(chosen: argparse.Namespace) -> None:
     print(f"{chosen.output}: {f'scores of {len(table)} images' if table['q_value'].hasnans else says}")
 
 
-COMMANDS = (_add_score,)
+def _add_check(commands) -> None:
+    says = "what is wrong with a model, found on one small batch"
+    parser = commands.add_parser(
+        "check",
+        help=says,
+        description=f"{says.capitalize()}, as every run looks before it trains: docs/own_model.md. Nothing is trained.",
+        epilog="A setting is NAME=VALUE, the value as in config.yaml: latent_dim=16, hidden=[64,32].",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a name as in config.yaml, or module:Class from this folder")
+    parser.add_argument("--image-shape", metavar="N", type=int, nargs=3, required=True, help="channels height width")
+    parser.add_argument("--setting", metavar="NAME=VALUE", action="append", default=[], help="repeat it for several")
+    parser.set_defaults(run=_check)
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from engram.checks.stage import check
+
+    torch.set_num_threads(1)  # as the rule has; for one small batch, more threads wait for one another
+    sys.path += [folder for folder in [os.getcwd()] if folder not in sys.path]  # for a module of the user's own
+    outcome = check(chosen.model, tuple(chosen.image_shape), dict(map(_setting, chosen.setting)))
+    left_out = "".join(f"; not checked: {line}" for line in outcome.not_checked)
+    says = f"checked: {', '.join(outcome.checked) or 'nothing'}{left_out}"
+    try:
+        outcome.raise_findings(chosen.model)
+    finally:
+        print(says)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Name and value of NAME=VALUE; the value as config.yaml would read it."""
+    import yaml
+
+    name, equals, value = text.partition("=")
+    try:
+        return name, yaml.safe_load(value if equals else "[")
+    except yaml.YAMLError:
+        raise UserError(f"--setting: is {text!r}, must be NAME=VALUE, such as latent_dim=16") from None
+
+
+COMMANDS = (_add_score, _add_check)

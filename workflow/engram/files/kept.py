@@ -1,5 +1,6 @@
 """What finished models already offer: epochs that need not be trained again."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,15 @@ class Epochs(NamedTuple):
     epochs: int
     scored_epochs: list[int]
     cost: str = ""
+
+
+def digest(model: Mapping[str, Any], code: str) -> str:
+    """By which the check of a model is kept: a hash of the model's settings and of the content hash of what trains it.
+
+    >>> digest({"name": "bernoulli_mlp_vae"}, "0123456789abcdef")
+    '00edf5e5e5b0d7f3'
+    """
+    return hashlib.sha256(json.dumps([dict(model), code], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def epochs_to_train(path: str | Path, values: Mapping[str, Any]) -> Epochs:

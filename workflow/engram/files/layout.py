@@ -45,6 +45,10 @@ class Layout:
         """The table of a reproduction."""
         return f"{self.folder}/reproduction.csv"
 
+    def model_check(self, digest: str) -> str:
+        """What was looked for in the experiment's model before it was trained; `digest` is that of its settings and code."""
+        return f"{self.folder}/model_check/{digest}.json"
+
     def models(self, repeat: str) -> str:
         return f"{self.folder}/models/{repeat}.h5"
 

@@ -68,7 +68,7 @@ class LatentVariableModel(nn.Module, ABC):
                 f"{type(self).__name__} has no observe(parameters, generator): it can show mean images, but draw no x; "
                 "define the method or leave out observation=True"
             )
-        device = next(self.parameters()).device
-        z = torch.randn(n, self.latent_dim, device=device, generator=generator)
+        weights = next(self.parameters())
+        z = torch.randn(n, self.latent_dim, device=weights.device, dtype=weights.dtype, generator=generator)
         parameters = self.decode(z)
         return self.observe(parameters, generator) if observation else self.mean(parameters)

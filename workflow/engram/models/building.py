@@ -16,7 +16,7 @@ def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> nn.M
 
     Raises UserError if the name is unknown, the model takes no such setting or lacks what training asks for.
     """
-    model_class = _import(name)
+    model_class = class_named(name)
     _require_known(name, model_class, settings)
     try:
         model = model_class(image_shape, **settings)
@@ -44,7 +44,8 @@ def _require_trainable(name: str, model: nn.Module) -> None:
         raise UserError(f"model {name} lacks {' and '.join(words[each] for each in missing)}; see {DESCRIBED_IN}")
 
 
-def _import(name: str) -> type[nn.Module]:
+def class_named(name: str) -> type[nn.Module]:
+    """The class of a model, by a name of ours or as module:Class. Raises UserError if there is none."""
     module, _, attribute = source_of(name).partition(":")
     if not attribute:
         raise UserError(

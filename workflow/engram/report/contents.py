@@ -58,6 +58,12 @@ def experiment(config: Config, name: str) -> Description:
     }
 
 
+def analyses_of_samples(config: Config, name: str) -> list[str]:
+    """The analyses of an experiment that look at the model's own images."""
+    analyses = experiment(config, name)["analyses"]
+    return [each for each in analyses if "full_model" in catalogue.ANALYSES[each].reads]
+
+
 def dataset(config: Config, name: str) -> str | None:
     """Path of an experiment's data set; None where log p is given without images."""
     settings = config["experiments"][name]

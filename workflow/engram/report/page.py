@@ -22,6 +22,8 @@ from engram.files import artifacts, atomic
 from engram.files.artifacts import TRAIN
 from engram.files.experiment import Experiment
 from engram.files.inputs import last
+from engram.files.kept import digest
+from engram.files.layout import Layout
 from engram.likelihood.quality import Quality
 from engram.paper import claims
 from engram.report import reproduction as reproduction_page
@@ -171,11 +173,20 @@ def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple
     trainings = [part for part in (experiment.full, *experiment.folds) if part is not None]
     if trainings:
         made_by = trainings[0].attrs
+        for line in _not_checked(described["name"], made_by):
+            yield "not checked of the model", line
         threads = int(made_by["threads"])
         yield "machine", f"{made_by['device']}, {threads} thread{'s' if threads > 1 else ''} a training"
     made_by = (trainings or [*experiment.scores.values()])[0].attrs
     torch = f", torch {made_by['torch_version']}" if trainings else ""
     yield "software", f"engram {made_by['engram_version']}, commit {made_by['git_commit']}{torch}"
+
+
+def _not_checked(name: str, made_by: Mapping[str, Any]) -> list[str]:
+    """What the check of an experiment's model could not check, by the attributes of a training; nothing without its file."""
+    values = json.loads(made_by["values"])
+    path = Path(Layout(name).model_check(digest(values.get("model", {}), values.get("code", ""))))
+    return json.loads(path.read_text(encoding="utf-8"))["not_checked"] if path.exists() else []
 
 
 def _images(experiment: Experiment) -> Iterator[tuple[str, str]]:

@@ -79,8 +79,12 @@ def _models(experiment: dict, repeat: str, images: int) -> int:
 
 
 def _parameters(model: dict, pixels: int) -> int:
-    """Weights of the fully connected model with these settings; other models have about as many."""
-    widths = [pixels, *model.get("hidden", (512, 256)), model.get("latent_dim", 16)]
+    """Weights of the fully connected model with these settings; other models have about as many.
+
+    What a user's own model calls hidden may be anything, so only that of engram's counts.
+    """
+    hidden = model.get("hidden", (512, 256)) if model["name"] == "bernoulli_mlp_vae" else (512, 256)
+    widths = [pixels, *hidden, model.get("latent_dim", 16)]
     return 2 * sum(a * b for a, b in pairwise(widths))
 
 

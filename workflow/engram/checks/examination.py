@@ -1,0 +1,141 @@
+"""All checks of one model on one batch: in which order, and what each stands on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from engram.checks import behaviour, density, ratios, structure, tiny
+from engram.checks.density import Drawn
+from engram.checks.findings import Fault, Finding, NoSample, NotChecked, Outcome
+from engram.checks.subject import Subject
+from engram.models.protocols import BoundedModel, ExactModel, LatentModel, ProposingModel, lacking, offers
+
+
+class Check(NamedTuple):
+    """What is checked, in words; how; the methods that a model must have for it; and others that it also stands on."""
+
+    says: str
+    run: Callable[[Subject], None]
+    needs: tuple[str, ...] = ()
+    stands_on: tuple[str, ...] = ()
+
+
+# Each stands on the ones before it: the first fault ends the examination.
+FIRST = (
+    Check("types of settings", structure.settings),
+    Check("building", structure.building),
+    Check("parameters", structure.parameters),
+)
+
+OF_LATENT = ("decode", "log_prob_given_latent")
+OF_OBJECTIVE = ("encode", *OF_LATENT, "log_prob", "bound", "propose")  # what a forward is made of
+
+METHODS = (
+    Check("initial weights", structure.same_weights),
+    Check("encode", behaviour.encode, ("encode",), ("forward",)),
+    Check("decode", behaviour.decode, ("decode",), ("forward",)),
+    Check("log_prob_given_latent", behaviour.log_prob_given_latent, ("log_prob_given_latent",), ("forward", "decode")),
+    Check("log_prob", behaviour.log_prob, ("log_prob",), ("forward",)),
+    Check("bound", behaviour.bound, ("bound",), ("forward",)),
+    Check("propose", behaviour.propose, ("propose",), ("forward", "encode")),
+    Check("objective", behaviour.objective, ("forward",), OF_OBJECTIVE),
+    Check("draws of training", behaviour.draws_of_training, ("forward",), ("__init__", *OF_OBJECTIVE)),
+    Check("gradients", structure.gradients, ("forward",), OF_OBJECTIVE),
+    Check("buffers", structure.buffers, ("forward",)),
+    Check("saving and loading", structure.round_trip, ("forward",), ("__init__", *OF_OBJECTIVE)),
+    Check("information", behaviour.information, ("information", "decode")),
+    Check("mean", behaviour.mean, ("mean", "decode")),
+    Check("sample", behaviour.sample, ("sample",), ("mean", "decode")),
+)
+
+
+def examine(
+    name: str, settings: dict[str, Any], images: Tensor, analyses: Sequence[str] = (), seed: int = 0
+) -> Outcome:
+    """What is wrong with the model `name` under its `settings`, on images uint8 (n, *image_shape), n at least 2.
+
+    `analyses` are those that look at the model's own images, for which it must have `sample`; `seed` is that of all draws. Nothing
+    is trained.
+
+        >>> examine("bernoulli_mlp_vae", {}, torch.zeros(4, 1, 8, 8, dtype=torch.uint8)).findings
+        []
+    """
+    subject, outcome = Subject(name, settings, images, seed), Outcome()
+    with torch.random.fork_rng(devices=[]):
+        for check in FIRST:
+            _run(check, subject, outcome)
+            if outcome.findings:
+                return outcome
+        outcome.findings += _missing(subject, analyses)
+        for check in (*METHODS, *_of_densities(subject)):
+            at_fault = {finding.method for finding in outcome.findings}
+            has_all = all(hasattr(subject.fresh, method) for method in check.needs)
+            if has_all and not at_fault & {*check.needs, *check.stands_on}:
+                _run(check, subject, outcome)
+    return outcome
+
+
+def _run(check: Check, subject: Subject, outcome: Outcome) -> None:
+    try:
+        check.run(subject)
+    except Fault as fault:
+        outcome.findings += [fault.finding] if fault.finding not in outcome.findings else []
+    except NotChecked as reason:
+        outcome.not_checked.append(f"{check.says}, since {reason}")
+    else:
+        outcome.checked.append(check.says)
+
+
+def _missing(subject: Subject, analyses: Sequence[str]) -> Iterator[Finding | NoSample]:
+    """What the model lacks for its log p to be had, and for its own images to be looked at."""
+    model, name = subject.fresh, subject.class_name
+    if not any(offers(model, way) for way in (LatentModel, ProposingModel, ExactModel, BoundedModel)):
+        ways = "encode, decode and log_prob_given_latent, or log_prob, or bound, by which its log p is had"
+        absent = lacking(model, LatentModel)
+        observed = "none" if len(absent) == 3 else f"no {' and no '.join(absent)}"
+        yield Finding(name, absent[0] if len(absent) < 3 else "log_prob", ways, observed)
+    if analyses and not hasattr(model, "sample"):
+        yield NoSample(name, tuple(analyses))
+
+
+def _of_densities(subject: Subject) -> Iterator[Check]:
+    """Checks by draws from the model and over all tiny images."""
+    model, drawn = subject.fresh, Drawn(subject)
+    if tiny.latent(model):
+        draws = hasattr(model, "observe") and hasattr(model, "decode")
+        by_draws = partial(density.of_latent, drawn=drawn) if draws else _cannot_draw
+        ways = partial(_either, ways=(by_draws, tiny.normalized))
+        yield Check("density given z", ways, ("log_prob_given_latent",), ("decode", "mean"))
+    elif offers(model, ExactModel):
+        by_draws = density.of_exact if hasattr(model, "sample") else _cannot_draw
+        yield Check("density", partial(_either, ways=(by_draws, tiny.normalized)), ("log_prob",), ("sample",))
+    elif offers(model, BoundedModel):
+        yield Check("density", _only_a_bound)
+    if hasattr(model, "information"):
+        by_draws = partial(ratios.information, drawn=drawn) if hasattr(model, "observe") else _cannot_draw
+        yield Check("Fisher information", by_draws, ("information", *OF_LATENT), ("mean", "observe"))
+    yield Check("weights of propose", ratios.of_own_proposal, ("propose",))
+
+
+def _either(subject: Subject, ways: Sequence[Callable[[Subject], None]]) -> None:
+    """Check in every way that there is; NotChecked only if there is none."""
+    reasons = []
+    for way in ways:
+        try:
+            way(subject)
+        except NotChecked as reason:
+            reasons.append(str(reason))
+    if len(reasons) == len(ways):
+        raise NotChecked(" and ".join(reasons))
+
+
+def _cannot_draw(subject: Subject) -> None:
+    method = "observe(parameters, generator)" if tiny.latent(subject.fresh) else "sample(n, observation, generator)"
+    raise NotChecked(f"{subject.class_name} has no {method} to draw x by")
+
+
+def _only_a_bound(subject: Subject) -> None:
+    raise NotChecked(f"{subject.class_name} gives a bound alone")

@@ -1,0 +1,18 @@
+"""Rule model_check: what is wrong with an experiment's model, before any is trained."""
+
+from engram.checks import stage
+from engram.report import contents
+from engram.runtime.jobs import job
+
+with job(snakemake.log[0]):
+    experiment = snakemake.wildcards.experiment
+    stage.run(
+        snakemake.output[0],
+        snakemake.input.dataset,
+        experiment=experiment,
+        model=snakemake.params.model,
+        code=snakemake.params.code,
+        # From the config, not by a parameter: another analysis is no reason to check, and so to train, again.
+        analyses=contents.analyses_of_samples(snakemake.config, experiment),
+        threads=snakemake.threads,
+    )
