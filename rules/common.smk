@@ -10,7 +10,7 @@ from snakemake.logging import logger
 from engram import catalogue
 from engram import config as engram_config
 from engram.runtime import requests
-from engram.config_given import files_of, is_given, pictures_of, scored_epochs
+from engram.config_given import OF_A_FIT, files_of, is_fitted, is_given, pictures_of, scored_epochs
 from engram.conventions import ALL_MODELS, GIVEN
 from engram.datasets.known import modules_of
 from engram.datasets.paths import expanded
@@ -229,7 +229,9 @@ def growing(amount):
 
 
 def training_of_any_length(wildcards):
-    """The training settings but for the number of epochs, which `epochs_to_train` gives."""
+    """The training settings but for the number of epochs, which `epochs_to_train` gives; None for models that are fitted."""
+    if is_fitted(config["experiments"][wildcards.experiment]):
+        return None
     training = config["experiments"][wildcards.experiment]["training"]
     return {key: value for key, value in training.items() if key != "epochs"}
 
@@ -253,6 +255,8 @@ def design_of_a_repeat(wildcards):
 def epochs_to_train(wildcards):
     """Epochs to train for and to keep: those of finished models, if they hold all that are asked for, or else the config's."""
     experiment = config["experiments"][wildcards.experiment]
+    if is_fitted(experiment):
+        return {"epochs": 1, "scored_epochs": OF_A_FIT}
     values = {key: experiment[key] for key in ("model", "training", "scored_epochs", "seed")}
     values |= {"membership": design_of_a_repeat(wildcards), "code": code_with_model("train")(wildcards)}
     path = Layout(wildcards.experiment).models(wildcards.repeat)
@@ -270,7 +274,7 @@ def say_once(sentence):
 
 def trained_models(wildcards):
     """Models at a scored epoch; asking for another epoch is a user's mistake, said at once and not after the training."""
-    scored = config["experiments"][wildcards.experiment]["scored_epochs"]
+    scored = scored_epochs(config["experiments"][wildcards.experiment])
     if int(wildcards.epoch) not in scored:
         raise WorkflowError(
             f"epoch {wildcards.epoch} is not kept; experiments.{wildcards.experiment}.scored_epochs is {scored}"

@@ -19,7 +19,7 @@ import wrong_models
 from engram import cli
 from engram.checks import stage, tiny
 from engram.checks.density import DRAWS, Ratios, standard_errors
-from engram.checks.examination import examine
+from engram.checks.examination import Uses, examine
 from engram.checks.findings import Outcome
 from engram.errors import UserError
 from engram.files import artifacts
@@ -36,7 +36,7 @@ NEEDS_SAMPLE = ("neighbors", "mode_collapse")
 # What the one line must say: class and method, and what was found there.
 WRONG = {
     "NoObjective": ["NoObjective lacks forward(x, noise)"],
-    "UnknownObservation": ["UnknownObservation.observation", "binary, logit or pixels", "'grey'"],
+    "UnknownObservation": ["UnknownObservation.observation", "binary, logit, pixels or centred", "'grey'"],
     "NoWayToLogP": ["NoWayToLogP.log_prob", "encode, decode and log_prob_given_latent, or log_prob, or bound", "none"],
     "NoDecoder": ["NoDecoder.decode", "no decode"],
     "FailsToBuild": ["wrong_models.py, line", "in __init__: ZeroDivisionError"],
@@ -135,7 +135,7 @@ def test_the_table_has_every_wrong_model_and_more_than_thirty():
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_model_is_answered_by_class_method_and_what_was_found(name):
     analyses = NEEDS_SAMPLE if name == "NoSample" else ()
-    said = lines(examine(f"wrong_models:{name}", SETTINGS.get(name, {}), images(), analyses))
+    said = lines(examine(f"wrong_models:{name}", SETTINGS.get(name, {}), images(), Uses(analyses)))
     assert said[0].startswith("experiments.mine.model") and "\n" not in said[0]
     assert [words for words in WRONG[name] if words not in said[0]] == [], said
     assert len(said) == 1, said

@@ -132,7 +132,10 @@ FIGURES = {
         "Error of the score", "How the error of a score falls with the number of repeats.", requires=("repeats",)
     ),
     "losses": Figure(
-        "Losses and generalization gap", "Losses of the trained models against epoch.", reads=("models", "full_model")
+        "Losses and generalization gap",
+        "Losses of the trained models against epoch.",
+        reads=("models", "full_model"),
+        requires=("epochs",),
     ),
     "density_split": Figure(
         "Memorization and log p",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from engram import catalogue
-from engram.config_given import has, in_given, is_given, settings_of
+from engram.config_given import has, in_given, is_fitted, is_given, settings_of
 from engram.conventions import GIVEN
 from engram.datasets import sizes
 from engram.datasets.known import images_of
@@ -25,8 +25,9 @@ def in_experiment(
         *_in_names(experiment, known, estimators),
         *_in_analyses(experiment, there),
         *_in_model(experiment["model"]),
-        *_in_epochs(experiment),
-        *_in_training(experiment["training"]),
+        *_in_proposals(experiment["model"]["name"], there, estimators),
+        *_in_kind_of_training(experiment),
+        *([] if is_fitted(experiment) else _in_training(experiment)),
         *_in_membership(experiment, defined),
         *_in_size_of_images(experiment, defined),
     ]
@@ -72,6 +73,37 @@ def _in_model(model: dict[str, Any]) -> list[str]:
     return [f"model has an unknown key {key!r}; {suggest(key, KNOWN[name].settings)}" for key in unknown]
 
 
+def _in_proposals(model: str, there: dict[str, Any], estimators: dict[str, Any]) -> list[str]:
+    """Estimators by which one of engram's models can have no log p; a user's own is looked at before it trains.
+
+    there: the experiment's own estimators; estimators: all that are defined.
+    """
+    possible = KNOWN[model].proposals if model in KNOWN else ()
+    can_have = [name for name, settings in estimators.items() if settings["proposal"] in possible]
+    return [
+        f"estimators names {name!r}, which {model} cannot have: its proposal is {settings['proposal']}, and that of {model} can "
+        f"only be {' or '.join(possible)}; choose {', '.join(can_have) or 'one that you define so'}"
+        for name, settings in there.items()
+        if possible and settings["proposal"] not in possible
+    ]
+
+
+def _in_kind_of_training(experiment: dict[str, Any]) -> list[str]:
+    """A training of a model that is fitted in closed form, or none of one that is not; a user's own may be either."""
+    name, stated = experiment["model"]["name"], [key for key in ("training", "scored_epochs") if key in experiment]
+    lacking = [key for key in ("training", "scored_epochs") if key not in experiment]
+    if name in KNOWN and KNOWN[name].is_fitted:
+        return [f"{key} is stated, but {name} is fitted in closed form, without epochs; leave it out" for key in stated]
+    if lacking and (stated or name in KNOWN):
+        return [f"lacks {', '.join(lacking)}"]
+    return []
+
+
+def _in_training(experiment: dict[str, Any]) -> list[str]:
+    """Epochs out of range, and settings that would take no effect."""
+    return [*_in_epochs(experiment), *_in_momentum(experiment["training"])] if "scored_epochs" in experiment else []
+
+
 def _in_epochs(experiment: dict[str, Any]) -> list[str]:
     epochs, scored = experiment["training"]["epochs"], experiment["scored_epochs"]
     if scored == sorted(scored) and scored[-1] <= epochs:
@@ -79,8 +111,7 @@ def _in_epochs(experiment: dict[str, Any]) -> list[str]:
     return [f"scored_epochs is {scored}; it must rise and not pass training.epochs, which is {epochs}"]
 
 
-def _in_training(training: dict[str, Any]) -> list[str]:
-    """A setting that would take no effect."""
+def _in_momentum(training: dict[str, Any]) -> list[str]:
     optimizer = training.get("optimizer", "adam")
     if "momentum" in training and optimizer != "sgd":
         return [

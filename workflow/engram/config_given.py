@@ -1,4 +1,7 @@
-"""Experiments whose log p is given in files, in place of a model and its training: what they are read as, and their mistakes."""
+"""Experiments without a training: those whose log p is given in files, and those whose models are fitted in closed form.
+
+What they are read as, and the mistakes in given log p.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,11 +15,17 @@ Experiment = Mapping[str, Any]
 DEFAULTS = {"statistic": "mean_log", "permutations": 10_000}
 ONLY_OF_TRAINED = ("model", "training", "scored_epochs", "estimators", "overrides")
 NO_EPOCH = 0  # of a single file, whose epoch nobody stated
+OF_A_FIT = [1]  # the scored epochs of models that are fitted once
 
 
 def is_given(experiment: Experiment) -> bool:
     """Whether an experiment of config.yaml gives log p, and trains nothing."""
     return "log_px" in experiment
+
+
+def is_fitted(experiment: Experiment) -> bool:
+    """Whether an experiment's models are fitted in closed form: it states no training."""
+    return "training" not in experiment and not is_given(experiment)
 
 
 def estimators_of(experiment: Experiment) -> list[str]:
@@ -30,12 +39,14 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def scored_epochs(experiment: Experiment) -> list[int]:
-    """Epochs that are scored, of either kind of experiment, rising.
+    """Epochs that are scored, of any kind of experiment, rising.
 
     >>> scored_epochs({"log_px": {10: "late.npy", 5: "early.npy"}})
     [5, 10]
     """
-    return sorted(_files_by_epoch(experiment)) if is_given(experiment) else experiment["scored_epochs"]
+    if is_given(experiment):
+        return sorted(_files_by_epoch(experiment))
+    return OF_A_FIT if is_fitted(experiment) else experiment["scored_epochs"]
 
 
 def files_of(experiment: Experiment, epoch: int) -> dict[str, str]:
@@ -49,7 +60,9 @@ def pictures_of(experiment: Experiment) -> dict[str, str]:
 
 
 def has(experiment: Experiment) -> set[str]:
-    """What an experiment of either kind has of what engram.catalogue reads and requires."""
+    """What an experiment of any kind has of what engram.catalogue reads and requires."""
+    if is_fitted(experiment):
+        return {*catalogue.EVERYTHING} - {"epochs"}
     if not is_given(experiment):
         return {*catalogue.EVERYTHING}
     optional = {

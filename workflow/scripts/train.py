@@ -6,7 +6,7 @@ from engram.training import stage
 with job(snakemake.log[0]):
     params = snakemake.params
     values = {name: params[name] for name in ("model", "membership", "seed", "code")}
-    values["training"] = dict(params.training, epochs=params.epochs["epochs"])
+    values["training"] = params.training and dict(params.training, epochs=params.epochs["epochs"])
     values["scored_epochs"] = params.epochs["scored_epochs"]
     stage.train(
         dataset_path=snakemake.input.dataset,

@@ -1,6 +1,6 @@
 """All checks of one model on one batch: in which order, and what each stands on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,9 +9,19 @@ from torch import Tensor
 
 from engram.checks import behaviour, density, ratios, structure, tiny
 from engram.checks.density import Drawn
-from engram.checks.findings import Fault, Finding, NoSample, NotChecked, Outcome
+from engram.checks.findings import (
+    AnyFinding,
+    Fault,
+    Finding,
+    NoFit,
+    NoProposal,
+    NoSample,
+    NotChecked,
+    NoTraining,
+    Outcome,
+)
 from engram.checks.subject import Subject
-from engram.models.protocols import BoundedModel, ExactModel, LatentModel, ProposingModel, lacking, offers
+from engram.models.protocols import BoundedModel, ExactModel, LatentModel, ProposingModel, has, lacking, offers
 
 
 class Check(NamedTuple):
@@ -52,13 +62,25 @@ METHODS = (
 )
 
 
-def examine(
-    name: str, settings: dict[str, Any], images: Tensor, analyses: Sequence[str] = (), seed: int = 0
-) -> Outcome:
+class Uses(NamedTuple):
+    """What an experiment asks of its model beside what every model must have.
+
+    analyses: those that look at the model's own images, for which it must have `sample`. proposals: by estimator, which may ask
+    for exact log p or a bound. is_fitted: whether the experiment states no training; None where there is no experiment.
+    """
+
+    analyses: Sequence[str] = ()
+    proposals: Mapping[str, str] = {}
+    is_fitted: bool | None = None
+
+
+NOTHING_MORE = Uses()
+
+
+def examine(name: str, settings: dict[str, Any], images: Tensor, uses: Uses = NOTHING_MORE, seed: int = 0) -> Outcome:
     """What is wrong with the model `name` under its `settings`, on images uint8 (n, *image_shape), n at least 2.
 
-    `analyses` are those that look at the model's own images, for which it must have `sample`; `seed` is that of all draws. Nothing
-    is trained.
+    `uses` is what else is asked of it; `seed` is that of all draws. Nothing is trained.
 
         >>> examine("bernoulli_mlp_vae", {}, torch.zeros(4, 1, 8, 8, dtype=torch.uint8)).findings
         []
@@ -69,10 +91,10 @@ def examine(
             _run(check, subject, outcome)
             if outcome.findings:
                 return outcome
-        outcome.findings += _missing(subject, analyses)
+        outcome.findings += _missing(subject, uses)
         for check in (*METHODS, *_of_densities(subject)):
             at_fault = {finding.method for finding in outcome.findings}
-            has_all = all(hasattr(subject.fresh, method) for method in check.needs)
+            has_all = all(has(subject.fresh, method) for method in check.needs)
             if has_all and not at_fault & {*check.needs, *check.stands_on}:
                 _run(check, subject, outcome)
     return outcome
@@ -89,16 +111,24 @@ def _run(check: Check, subject: Subject, outcome: Outcome) -> None:
         outcome.checked.append(check.says)
 
 
-def _missing(subject: Subject, analyses: Sequence[str]) -> Iterator[Finding | NoSample]:
-    """What the model lacks for its log p to be had, and for its own images to be looked at."""
+def _missing(subject: Subject, uses: Uses) -> Iterator[AnyFinding]:
+    """What the model lacks for its log p to be had, for its own images to be looked at, and for what is done with it."""
     model, name = subject.fresh, subject.class_name
     if not any(offers(model, way) for way in (LatentModel, ProposingModel, ExactModel, BoundedModel)):
         ways = "encode, decode and log_prob_given_latent, or log_prob, or bound, by which its log p is had"
         absent = lacking(model, LatentModel)
         observed = "none" if len(absent) == 3 else f"no {' and no '.join(absent)}"
         yield Finding(name, absent[0] if len(absent) < 3 else "log_prob", ways, observed)
-    if analyses and not hasattr(model, "sample"):
-        yield NoSample(name, tuple(analyses))
+    if uses.analyses and not hasattr(model, "sample"):
+        yield NoSample(name, tuple(uses.analyses))
+    for estimator, proposal in uses.proposals.items():
+        asked = {"exact": ExactModel, "bound": BoundedModel}.get(proposal)
+        if asked and not offers(model, asked):
+            yield NoProposal(name, estimator, proposal, lacking(model, asked)[0])
+    if uses.is_fitted is True and not has(model, "fit"):
+        yield NoFit(name)
+    if uses.is_fitted is False and not has(model, "forward"):
+        yield NoTraining(name)
 
 
 def _of_densities(subject: Subject) -> Iterator[Check]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engram.checks.examination import examine
+from engram.checks.examination import Uses, examine
 from engram.checks.findings import Outcome
 from engram.errors import UserError, about
 from engram.files import artifacts, atomic
@@ -26,13 +26,13 @@ def run(
     *,
     experiment: str,
     model: Mapping[str, Any],
-    analyses: Sequence[str],
+    uses: Uses,
     code: str,
     threads: int,
 ) -> None:
     """Examine `model`, an experiment's in config.yaml, on images of `dataset`, and write what was checked to `output`.
 
-    `analyses` are those of the experiment that look at the model's own images; `code` is the content hash of what trains it.
+    `uses` is what the experiment asks of it; `code` is the content hash of what trains it.
     Raises UserError with a line for each fault.
     """
     started = time.monotonic()
@@ -40,14 +40,15 @@ def run(
     settings, subject = dict(model), f"experiments.{experiment}.model"
     name = settings.pop("name")
     with about(subject):
-        outcome = examine(name, settings, _some_images(dataset), analyses)
+        outcome = examine(name, settings, _some_images(dataset), uses)
     for line in outcome.not_checked:
         log.warning("%s: not checked: %s", subject, line)
     outcome.raise_findings(subject)
     record = {
         "experiment": experiment,
         "model": dict(model),
-        "analyses": list(analyses),
+        "analyses": list(uses.analyses),
+        "proposals": dict(uses.proposals),
         "checked": outcome.checked,
         "not_checked": outcome.not_checked,
         "seconds": round(time.monotonic() - started, 2),

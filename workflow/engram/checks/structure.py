@@ -12,6 +12,7 @@ from engram.checks.findings import Fault, NotBuilt, WrongSetting
 from engram.checks.subject import Subject
 from engram.errors import UserError
 from engram.models.building import class_named
+from engram.models.protocols import has
 from engram.training.trained import put_state, state_of
 
 NAMED = 3  # parameters or buffers in one line
@@ -68,12 +69,12 @@ def parameters(subject: Subject) -> None:
             "parameters whose shapes are known from image_shape",
             f"{_some(lazy)} uninitialized (lazy layers)",
         )
-    if not any(value.requires_grad for value in model.parameters()):
+    if has(model, "forward") and not any(value.requires_grad for value in model.parameters()):
         subject.fault("__init__", "at least one parameter that can be trained", "none that requires a gradient")
     try:
         _ = subject.x
     except UserError:
-        subject.fault("observation", "binary, logit or pixels", repr(model.observation))
+        subject.fault("observation", "binary, logit, pixels or centred", repr(model.observation))
 
 
 def same_weights(subject: Subject) -> None:

@@ -15,7 +15,7 @@ from engram.checks.findings import Fault, Finding
 from engram.errors import UserError, first_line, in_users_code
 from engram.models import observations
 from engram.models.building import build, class_named
-from engram.models.protocols import noise_shape
+from engram.models.protocols import has, noise_shape
 from engram.randomness import torch_generator
 from engram.training.trained import put_state, state_of
 
@@ -43,8 +43,11 @@ class Subject:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The model in evaluation mode, after some passes in training mode without a step."""
+        """The model in evaluation mode, fitted to the batch, or after some passes in training mode without a step."""
         model = self.build().train()
+        if not has(model, "forward"):
+            self.call(model, "fit", x=self.x)
+            return model.eval()
         for _ in range(PASSES):
             self.call(model, "forward", x=self.x, noise=self.noise)
         return model.eval().requires_grad_(False)
@@ -88,7 +91,7 @@ class Subject:
     @property
     def of_discrete(self) -> bool:
         """Whether x has probabilities, not densities."""
-        return self.fresh.observation in ("binary", "pixels")
+        return self.fresh.observation in ("binary", "pixels", "centred")
 
     def stream(self, *names: str) -> torch.Generator:
         return torch_generator("cpu", self.seed, "model check", *names)

@@ -51,8 +51,9 @@ def images(observation: str, channels: int) -> tuple[Tensor, Tensor]:
         channels = channels if 4 * channels <= MOST_PIXELS else 1
         every = torch.tensor([*product((0.0, 1.0), repeat=4 * channels)])
         return every.reshape(-1, channels, 2, 2), torch.zeros(len(every))
-    if observation == "pixels":
+    if observation in ("pixels", "centred"):
         levels = torch.arange(LEVELS) / (LEVELS - 1)
+        levels = levels if observation == "pixels" else 2 * levels - 1
         return torch.cartesian_prod(levels, levels).reshape(-1, 1, 1, 2), torch.zeros(LEVELS**2)
     t = torch.linspace(-REACH, REACH, round(2 * REACH / SPACING) + 1, dtype=torch.float64)
     volume = (t.cosh() * SPACING).log()

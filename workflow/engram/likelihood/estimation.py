@@ -32,6 +32,7 @@ from engram.models.protocols import (
     LatentModel,
     LatentModelWithInformation,
     ProposingModel,
+    lacking,
     noise_shape,
     offers,
 )
@@ -41,6 +42,7 @@ from engram.runtime.device import at_once
 # Numbers at once on a CPU, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in the cache, and in
 # Jacobians of decoders, where larger matrix products gain more than the cache does (benchmarks/likelihood_chunks.py).
 SAMPLES_CHUNK, JACOBIAN_CHUNK = 2**20, 2**22
+PROPOSALS = ("encoder", "laplace", "exact", "bound")  # the last two are of models without importance samples
 
 
 @torch.no_grad()
@@ -164,8 +166,10 @@ class Importance:
         return Importance(self.model, self.x[rows], self.proposal[rows])
 
 
-def noise_of_sample(model: nn.Module, x: Tensor) -> tuple[int, ...]:
+def noise_of_sample(model: nn.Module, x: Tensor, proposal: str = "encoder") -> tuple[int, ...]:
     """Shape of the standard normals behind one sample of an image's estimate: (0,) for an exact model, which has none."""
+    if proposal == "bound":
+        return noise_shape(model)
     if is_latent(model) and not hasattr(model, "latent_dim"):
         with _evaluating(model), torch.no_grad():
             return (model.encode(x[:1])[0].shape[-1],)
@@ -182,10 +186,15 @@ def is_latent(model: nn.Module) -> bool:
 def _sampling(
     model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
 ) -> Importance | Exact | Bounds:
-    """How log p of images x is had from a model. Raises UserError if it offers no way."""
-    if is_latent(model):
+    """How log p of images x is had from a model. Raises UserError if it offers no way, or not the one that is asked for."""
+    asked = {"exact": ExactModel, "bound": BoundedModel}.get(proposal)
+    if asked and not offers(model, asked):
+        raise UserError(
+            f"{type(model).__name__} has no {lacking(model, asked)[0]}, by which the proposal {proposal} has log p"
+        )
+    if is_latent(model) and proposal in ("encoder", "laplace"):
         return Importance(model, x, propose(model, x, proposal, newton_steps, proposal_scale))
-    if offers(model, ExactModel):
+    if offers(model, ExactModel) and proposal != "bound":
         return Exact(model, x)
     if offers(model, BoundedModel):
         return Bounds(model, x)
@@ -232,8 +241,8 @@ def _normals(images: Tensor, samples: int, sampling: Importance | Exact | Bounds
 
 
 def _require(proposal: str, samples: int, newton_steps: int, proposal_scale: float) -> None:
-    if proposal not in ("encoder", "laplace"):
-        raise UserError(f"proposal {proposal!r} is unknown; choose encoder or laplace")
+    if proposal not in PROPOSALS:
+        raise UserError(f"proposal {proposal!r} is unknown; choose {', '.join(PROPOSALS)}")
     if samples < 1 or newton_steps < 1 or not proposal_scale > 0:
         given = f"samples {samples}, newton_steps {newton_steps}, proposal_scale {proposal_scale}"
         raise UserError(f"{given}: samples and newton_steps must be at least 1, proposal_scale above 0")

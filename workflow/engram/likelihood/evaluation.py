@@ -102,7 +102,7 @@ def _estimate(model: nn.Module, x: Tensor, noise: "Noise", estimator: Mapping[st
     if "target_standard_error" in estimator:
         settings |= {key: estimator[key] for key in OF_PRECISION}
         return estimate_to_precision(model, x, **settings, seed=noise.seed(), images=torch.from_numpy(noise.rows))
-    normals = noise.normals((estimator["samples"], *noise_of_sample(model, x)))
+    normals = noise.normals((estimator.get("samples", 1), *noise_of_sample(model, x, estimator["proposal"])))
     return estimate(model, x, noise=normals, **settings)
 
 

@@ -7,10 +7,16 @@ from typing import NamedTuple
 
 
 class Known(NamedTuple):
-    """Where a model is, and the settings it takes beside image_shape: so a misspelt one is found before torch is imported."""
+    """Where a model is, and what must be known of it before torch is imported.
+
+    settings: those that it takes beside image_shape. proposals: the values of an estimator's `proposal` by which its log p can be
+    had. is_fitted: whether it is fitted in closed form, and not trained.
+    """
 
     source: str
     settings: tuple[str, ...]
+    proposals: tuple[str, ...] = ("encoder", "laplace")
+    is_fitted: bool = False
 
 
 KNOWN = {
@@ -21,15 +27,19 @@ KNOWN = {
         "engram.models.gaussian_conv_vae:GaussianConvVAEScalarVariance", ("latent_dim", "features")
     ),
     "logistic_mixture_conv_vae": Known(
-        "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE", ("latent_dim", "features", "components")
+        "engram.models.logistic_mixture_conv_vae:LogisticMixtureConvVAE",
+        ("latent_dim", "features", "components"),
+        ("encoder",),
     ),
-    "gaussian": Known("engram.models.gaussian:Gaussian", ("covariance", "variance", "least_variance")),
-    "ppca": Known("engram.models.ppca:PPCA", ("latent_dim", "least_variance")),
-    "kernel_density": Known("engram.models.kernel_density:KernelDensity", ("bandwidth",)),
+    "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden"), ("exact",)),
     "unet_diffusion": Known(
-        "engram.models.unet_diffusion:UNetDiffusion", ("channels", "layers", "gamma_0", "gamma_1", "steps")
+        "engram.models.unet_diffusion:UNetDiffusion", ("channels", "layers", "gamma_0", "gamma_1", "steps"), ("bound",)
     ),
-    "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden")),
+    "gaussian": Known(
+        "engram.models.gaussian:Gaussian", ("covariance", "variance", "least_variance"), ("exact",), is_fitted=True
+    ),
+    "ppca": Known("engram.models.ppca:PPCA", ("latent_dim", "least_variance"), ("exact",), is_fitted=True),
+    "kernel_density": Known("engram.models.kernel_density:KernelDensity", ("bandwidth",), ("exact",), is_fitted=True),
 }
 
 

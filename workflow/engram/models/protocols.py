@@ -122,7 +122,13 @@ def lacking(model: object, protocol: type) -> list[str]:
     >>> lacking(nn.Linear(2, 2), ExactModel)
     ['log_prob']
     """
-    return [name for name in _members(protocol) if not _has(model, name)]
+    return [name for name in _members(protocol) if not has(model, name)]
+
+
+def has(model: object, name: str) -> bool:
+    """Whether a model has a method or attribute; `forward` only if its class defines its own, since every module has one."""
+    undefined = name == "forward" and getattr(type(model), name, None) is nn.Module.forward
+    return hasattr(model, name) and not undefined
 
 
 def _members(protocol: type) -> list[str]:
@@ -132,9 +138,3 @@ def _members(protocol: type) -> list[str]:
         if getattr(base, "_is_protocol", False)
     )
     return [name for names in of_bases for name in names if not name.startswith("_")]
-
-
-def _has(model: object, name: str) -> bool:
-    """Every module has a `forward`, which says that there is none until a class defines its own."""
-    undefined = name == "forward" and getattr(type(model), name, None) is nn.Module.forward
-    return hasattr(model, name) and not undefined

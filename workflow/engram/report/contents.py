@@ -8,7 +8,7 @@ from typing import Any
 
 from engram import catalogue
 from engram import config as engram_config
-from engram.config_given import estimators_of, has, is_given, pictures_of, scored_epochs
+from engram.config_given import estimators_of, has, is_fitted, is_given, pictures_of, scored_epochs
 from engram.conventions import ALL_MODELS
 from engram.designs.repeats import FULL, repeat_name
 from engram.errors import UserError
@@ -58,10 +58,14 @@ def experiment(config: Config, name: str) -> Description:
     }
 
 
-def analyses_of_samples(config: Config, name: str) -> list[str]:
-    """The analyses of an experiment that look at the model's own images."""
-    analyses = experiment(config, name)["analyses"]
-    return [each for each in analyses if "full_model" in catalogue.ANALYSES[each].reads]
+def uses_of_model(config: Config, name: str) -> dict[str, Any]:
+    """What an experiment asks of its model: engram.checks.examination.Uses, as plain values."""
+    described = experiment(config, name)
+    return {
+        "analyses": [each for each in described["analyses"] if "full_model" in catalogue.ANALYSES[each].reads],
+        "proposals": {each: settings["proposal"] for each, settings in described["estimators"].items()},
+        "is_fitted": is_fitted(described["settings"]),
+    }
 
 
 def dataset(config: Config, name: str) -> str | None:

@@ -33,15 +33,16 @@ def shape_of_images(path: str | Path) -> tuple[int, int]:
 
 def train_minutes(experiment: dict, repeat: str, shape: tuple[int, int], attempt: int) -> int:
     """Minutes for training one repeat of an experiment of config.yaml on images of `shape` (images, pixels)."""
-    shown = shape[0] * _models(experiment, repeat, shape[0]) * experiment["training"]["epochs"]
+    epochs = experiment["training"]["epochs"] if "training" in experiment else 1  # fitted in closed form
+    shown = shape[0] * _models(experiment, repeat, shape[0]) * epochs
     return min(LONGEST, _minutes(shown / TRAINED, attempt))
 
 
 def train_megabytes(experiment: dict, repeat: str, shape: tuple[int, int], attempt: int) -> int:
     """Images, weights with gradient and Adam's two moments, and the weights of every scored epoch, gathered at the end."""
     images, pixels = shape
-    weights = 4 * _models(experiment, repeat, images) * _parameters(experiment["model"], pixels)
-    return _megabytes(images * pixels + weights * (4 + len(experiment["scored_epochs"])), attempt)
+    weights = 4 * _models(experiment, repeat, images) * _parameters(experiment, images, pixels)
+    return _megabytes(images * pixels + weights * (4 + len(experiment.get("scored_epochs", [1]))), attempt)
 
 
 def likelihood_minutes(experiment: dict, estimator: dict, repeat: str, shape: tuple[int, int], attempt: int) -> int:
@@ -56,8 +57,8 @@ def decodings(experiment: dict, estimator: dict) -> int:
     A Laplace proposal costs six for each Gauss-Newton step, one for each column of the curvature, and four for each pair of
     gradients, of which there are latent_dim but at least 16 (engram.likelihood.laplace).
     """
-    samples = estimator.get("max_samples", estimator["samples"])
-    if estimator["proposal"] == "encoder":
+    samples = estimator.get("max_samples", estimator.get("samples", 1))
+    if estimator["proposal"] != "laplace":
         return samples
     return samples + 6 * estimator.get("newton_steps", 2) + 5 * max(16, experiment["model"].get("latent_dim", 16))
 
@@ -66,7 +67,7 @@ def likelihood_megabytes(experiment: dict, estimator: dict, repeat: str, shape: 
     """Images, weights, and some ten numbers for each estimate."""
     images, pixels = shape
     models = _models(experiment, repeat, images)
-    weights = 4 * models * _parameters(experiment["model"], pixels)
+    weights = 4 * models * _parameters(experiment, images, pixels)
     return _megabytes(images * pixels + 2 * weights + 80 * models * estimator.get("draws", 1) * images, attempt)
 
 
@@ -78,11 +79,15 @@ def _models(experiment: dict, repeat: str, images: int) -> int:
     return {"half_split": 2, "leave_one_out": images}.get(membership["design"], membership.get("folds", 1))
 
 
-def _parameters(model: dict, pixels: int) -> int:
+def _parameters(experiment: dict, images: int, pixels: int) -> int:
     """Weights of the fully connected model with these settings; other models have about as many.
 
-    What a user's own model calls hidden may be anything, so only that of engram's counts.
+    What a user's own model calls hidden may be anything, so only that of engram's counts. Models that are fitted keep at most
+    a row for each image or each pixel, in double precision.
     """
+    model = experiment["model"]
+    if "training" not in experiment:
+        return 2 * pixels * max(images, pixels)
     hidden = model.get("hidden", (512, 256)) if model["name"] == "bernoulli_mlp_vae" else (512, 256)
     widths = [pixels, *hidden, model.get("latent_dim", 16)]
     return 2 * sum(a * b for a, b in pairwise(widths))
