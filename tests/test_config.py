@@ -375,3 +375,41 @@ def test_given_log_p_cannot_stand_for_the_papers_experiments():
     changed["reproductions"]["paper"]["celeba"] = "theirs"
     with pytest.raises(UserError, match=r"reproductions\.paper\.celeba is 'theirs', whose log p is given"):
         config.validate(changed)
+
+
+FITTED = {
+    "dataset": "mnist1k",
+    "model": {"name": "gaussian"},
+    "membership": {"design": "k_fold", "folds": 5, "repeats": 4},
+    "estimators": ["exact"],
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"model": {"name": "my_models:Fitted"}}, []),
+        ({"scored_epochs": [1]}, ["scored_epochs is stated, but gaussian is fitted in closed form, without epochs; leave it out"]),
+        ({"estimators": ["corrected"]}, ["names 'corrected', which gaussian cannot have: its proposal is laplace", "choose exact"]),
+        ({"model": {"name": "flow"}}, ["experiments.fitted.lacks training, scored_epochs"]),
+        ({"model": {"name": "my_models:Mine"}, "scored_epochs": [1]}, ["lacks training"]),
+        ({"estimators": ["bound"]}, ["which gaussian cannot have: its proposal is bound"]),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_fitted_states_no_training_and_has_exact_log_p(changes, words):
+    changed = change(("experiments", "fitted"), FITTED | changes)
+    if not words:
+        config.validate(changed)
+        return
+    with pytest.raises(UserError) as raised:
+        config.validate(changed)
+    assert all(word in str(raised.value) for word in words), raised.value
+
+
+def test_only_exact_log_p_needs_no_samples():
+    settings = {"proposal": "exact", "observation": "fixed", "statistic": "mean_log", "permutations": 9}
+    config.validate(change(("estimators", "mine"), settings))
+    with pytest.raises(UserError, match=r"estimators\.mine lacks samples"):
+        config.validate(change(("estimators", "mine"), settings | {"proposal": "bound"}))

@@ -180,10 +180,20 @@ def test_a_model_without_observe_shows_mean_images_and_names_the_method_that_dra
 
 @pytest.mark.parametrize("name", known_models())
 def test_every_model_offers_what_training_likelihood_and_analyses_ask(name):
-    model = build(name, COLOUR)
-    for protocol in (protocols.TrainableModel, protocols.LatentModel, protocols.SamplingModel):
-        assert protocols.offers(model, protocol)
-    assert not protocols.offers(model, protocols.ExactModel)
+    for extra in [needed for model, needed in {"flow": "zuko", "unet_diffusion": "diffusers"}.items() if model == name]:
+        pytest.importorskip(extra)
+    known, model = KNOWN[name], build(name, (1, 8, 8) if KNOWN[name].is_fitted else COLOUR)
+    log_p = {
+        "encoder": protocols.LatentModel,
+        "laplace": protocols.LatentModelWithInformation,
+        "exact": protocols.ExactModel,
+        "bound": protocols.BoundedModel,
+    }
+    assert {way for way, protocol in log_p.items() if protocols.offers(model, protocol)} == {*known.proposals}
+    assert protocols.offers(model, protocols.FittedModel) == known.is_fitted
+    assert protocols.offers(model, protocols.TrainableModel) != known.is_fitted
+    assert protocols.offers(model, protocols.SamplingModel)
+    assert protocols.offers(model, protocols.DenoisingModel) == ("diffusion" in name)
 
 
 def test_information_is_there_only_where_a_model_has_it():

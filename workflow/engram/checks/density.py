@@ -138,6 +138,8 @@ def of_exact(subject: Subject) -> None:
     _require_parameter_scores(subject, "log_prob", lambda model, rows: model.log_prob(x[rows]))
     moved = subject.copy()
     weights = {name: value for name, value in moved.named_parameters() if value.is_floating_point()}
+    if not weights:
+        raise NotChecked("there are no parameters, about which x that it draws would have a score")
     start = {name: value.detach().clone() for name, value in weights.items()}
     directions = {name: subject.normals(f"density, {name}", *value.shape) for name, value in weights.items()}
 
