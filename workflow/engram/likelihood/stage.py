@@ -20,6 +20,8 @@ from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.training import trained
 
+# What log_px is, by the estimator's proposal; an importance-sampled one where it is not said.
+LOG_PX = {"exact": "log p(x) of the model itself, pixel space", "bound": "lower bound on log p(x), pixel space"}
 MEANING = {
     "log_px": ("nats", "importance-sampled log p(x), pixel space"),
     "elbo": ("nats", "mean log importance weight: the evidence lower bound of the proposal, pixel space"),
@@ -77,15 +79,17 @@ def run(
         peak_memory_bytes=peak_memory(),
         fell_back_to_encoder=fell_back,
     )
-    artifacts.write(output, "likelihood", variables(estimates, repeat, stored.fold.values, data), attributes)
+    of_images = variables(estimates, repeat, stored.fold.values, data, settings["proposal"])
+    artifacts.write(output, "likelihood", of_images, attributes)
 
 
-def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset) -> dict[str, tuple]:
+def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset, proposal: str) -> dict[str, tuple]:
     """The artifact's variables: the estimates, and which models and images they are of."""
     number = -1 if repeat == FULL else int(repeat.removeprefix("repeat-"))
+    meanings = MEANING | {"log_px": ("nats", LOG_PX.get(proposal, MEANING["log_px"][1]))}
     return {
         name: variable(("model", "draw", "sample"), _in_float32(getattr(estimates, name)), *meaning, name in UNDEFINED)
-        for name, meaning in MEANING.items()
+        for name, meaning in meanings.items()
     } | {
         "repeat": variable(
             ("model",), [number] * len(folds), "1", "repeat the model belongs to; -1 for the full model"

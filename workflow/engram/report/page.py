@@ -75,7 +75,9 @@ def _section(
     nulls = ("null",) if is_given(described["settings"]) else ("null", "unseen")
     return {
         "name": experiment.name,
-        "headline": [(name, _headline(scores), _doubts(scores)) for name, scores in estimators],
+        "headline": [
+            (name, _headline(scores), _doubts(scores, described["estimators"][name])) for name, scores in estimators
+        ],
         "highest": _highest(experiment),
         "run": [*_run(described, experiment)],
         "work": [*_work(described)],
@@ -130,10 +132,14 @@ def _called(scores: xr.Dataset, position: int) -> tuple[str, str, str]:
     return f"image {index}", "" if path.isdigit() else path, f"class {class_name}" if class_name else ""
 
 
-def _doubts(scores: xr.Dataset) -> list[str]:
-    """Why the estimates behind the scores may not be believed; nothing where they may."""
+A_BOUND = "Its log p is a lower bound, so a score is the difference of two bounds, and may be larger or smaller than that of log p."
+
+
+def _doubts(scores: xr.Dataset, settings: Mapping[str, Any]) -> list[str]:
+    """Why the estimates behind the scores of an estimator may not be believed; nothing where they may."""
     quality, not_tested = Quality.read(scores.attrs), scores.attrs.get("not_tested")
-    return [*(quality.warnings() if quality else []), *([not_tested] if not_tested else [])]
+    of_kind = [A_BOUND] if settings.get("proposal") == "bound" else []
+    return [*of_kind, *(quality.warnings() if quality else []), *([not_tested] if not_tested else [])]
 
 
 def _worth(scores: xr.Dataset) -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""Flows and diffusion models in training: they improve, and resume with the same bits; their log p is told for what it is."""
+
+import numpy as np
+import pytest
+import torch
+
+from engram.likelihood import stage
+from engram.likelihood.estimation import estimate
+from engram.report.page import A_BOUND, _doubts
+from engram.training import batches, trained, training
+from engram.training.plan import Plan
+from engram.training.state import StateFolder
+from engram.training.training import Training
+
+SIDE, N = 8, 40
+FAMILIES = {
+    "flow": ("zuko", {"name": "flow", "transforms": 2, "hidden": (16,)}),
+    "unet_diffusion": ("diffusers", {"name": "unet_diffusion", "channels": (8, 8), "gamma_0": -6.0, "steps": 4}),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def plan(request):
+    extra, model = FAMILIES[request.param]
+    pytest.importorskip(extra)
+    rows = np.arange(N)
+    return Plan(
+        experiment="e",
+        repeat="repeat-00",
+        model=model,
+        image_shape=(1, SIDE, SIDE),
+        epochs=3,
+        batch_size=8,
+        learning_rate=0.003,
+        scored_epochs=[3],
+        seed=1,
+        folds=[0, 1],
+        trained_on=[rows[:20], rows[20:]],
+        held_out=[rows[20:], rows[:20]],
+        ema_decay=0.9,
+    )
+
+
+def images():
+    rng = np.random.default_rng(0)
+    levels = 200 * (np.arange(SIDE * SIDE) % 2 == rng.integers(0, 2, (N, 1))) + rng.integers(0, 40, (N, SIDE * SIDE))
+    return torch.from_numpy(levels.astype(np.uint8))
+
+
+def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 2)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0)
+    whole, killed = (StateFolder(tmp_path / name, "f") for name in ("whole", "killed"))
+    for folder in (whole, killed):
+        folder.path.mkdir()
+    state = Training(plan, images())
+    state.run(whole)
+    advance, blocks = Training._advance, 0
+
+    def until_killed(self, orders):
+        nonlocal blocks
+        blocks += 1
+        if blocks == 4:
+            raise KeyboardInterrupt
+        return advance(self, orders)
+
+    monkeypatch.setattr(Training, "_advance", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        Training(plan, images()).run(killed)
+    monkeypatch.setattr(Training, "_advance", advance)
+    Training(plan, images()).run(killed)
+    ours, theirs = (folder.load("epoch-3") for folder in (whole, killed))
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert (state.losses.train[-1] < state.losses.train[0]).all()
+
+    trained.write(tmp_path / "models.h5", state, whole, {"experiment": "e"})
+    model = trained.load_model(tmp_path / "models.h5", epoch=3)
+    x, _ = state.batches.of_block(0, np.arange(6), 0, 0)
+    proposal = "exact" if plan.model["name"] == "flow" else "bound"
+    log_px = estimate(model, x, proposal, samples=16).log_px
+    assert log_px.isfinite().all() and log_px.shape == (6,)
+    drawn = model.sample(3, generator=torch.Generator().manual_seed(0))
+    assert drawn.shape == (3, 1, SIDE, SIDE) and drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_a_bound_is_called_one_in_the_file_and_in_the_report():
+    assert "lower bound" in stage.LOG_PX["bound"] and "model itself" in stage.LOG_PX["exact"]
+
+    class Scores:
+        attrs = {}  # noqa: RUF012
+
+    assert _doubts(Scores, {"proposal": "bound"}) == [A_BOUND] and _doubts(Scores, {"proposal": "exact"}) == []
