@@ -6,6 +6,7 @@ an experiment:
 
     dataset: mnist1k
     model: {name: "examples.exact_model:Autoregressive", hidden: 500}
+    estimators: [exact]
 """
 
 import math
