@@ -137,6 +137,18 @@ class Branching(Plain):
         return (mean.clamp(-3, 3), log_variance) if mean.abs().max() > 3 else (mean, log_variance)
 
 
+class SometimesReached(Plain):
+    """A parameter that only bright batches reach."""
+
+    def __init__(self, image_shape, latent_dim: int = 2, hidden: int = 6):
+        super().__init__(image_shape, latent_dim, hidden)
+        self.of_bright = nn.Parameter(torch.zeros(latent_dim))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = super().encode(x)
+        return (mean + self.of_bright, log_variance) if self.training and x.mean() > 0.5 else (mean, log_variance)
+
+
 class Named(Plain):
     """Parameters and modules called as the file's own variables and the training's own state are."""
 
@@ -254,6 +266,18 @@ class WarmedUp(Plain):
 
 
 RIGHT = (
-    *(Tied, Frozen, Double, WeightNormed, BatchNormed, Dropout, Sampling, NotPersistent, Shared, Branching, Named),
-    *(TwoLevels, Flow, Bounded, WarmedUp),
+    *(
+        Tied,
+        Frozen,
+        Double,
+        WeightNormed,
+        BatchNormed,
+        Dropout,
+        Sampling,
+        NotPersistent,
+        Shared,
+        Branching,
+        SometimesReached,
+    ),
+    *(Named, TwoLevels, Flow, Bounded, WarmedUp),
 )

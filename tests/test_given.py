@@ -102,6 +102,18 @@ def test_repeats_give_the_workflow_the_scores_errors_and_p_values_of_engram_scor
     assert len(scores["repeats"]) == 2 and scores["path"].values[:2].tolist() == ["0", "1"]
 
 
+def test_a_data_set_of_the_config_names_the_columns(tmp_path):
+    labels = np.arange(N) % 3
+    files = saved(tmp_path, log_px=LOG_PX, in_training=IN_TRAINING, repeat=REPEAT)
+    pictured = {name: str(file) for name, file in saved(tmp_path, images=pictures(), labels=labels).items()}
+    given.images(tmp_path / "digits.h5", pictured, experiment="digits")
+    scores = scored(tmp_path, files, dataset=tmp_path / "digits.h5")
+    assert scores["label"].values.tolist() == labels.tolist() and scores["class_name"].values[4] == "1"
+    with pytest.raises(UserError, match=r"log_px has 59 columns, but the images are 60"):
+        fewer = saved(tmp_path, log_px=LOG_PX[:, :-1], in_training=IN_TRAINING[:, :-1], repeat=REPEAT)
+        scored(tmp_path, fewer, dataset=tmp_path / "digits.h5")
+
+
 def test_independent_models_give_closed_form_errors_and_halves_of_the_models_a_reliability(tmp_path):
     scores = scored(tmp_path, saved(tmp_path, log_px=LOG_PX_OF_HALVES, in_training=HALVES))
     table = engram.score(LOG_PX_OF_HALVES, HALVES, permutations=2000, seed=1)

@@ -17,7 +17,7 @@ from engram.training.training import Training
 
 SHAPE, PIXELS, N = (1, 3, 3), 9, 43
 NAMES = [model.__name__ for model in right_models.RIGHT]
-RANDOM = {"Dropout", "Sampling"}
+RANDOM, BRANCHING = {"Dropout", "Sampling"}, {"Branching", "SometimesReached"}
 
 
 @pytest.fixture(params=NAMES)
@@ -109,7 +109,7 @@ def test_what_is_stored_and_loaded_is_the_trained_model_and_has_a_log_p(name, tm
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's, of operations that vmap takes one by one
-@pytest.mark.parametrize("name", sorted(set(NAMES) - RANDOM - {"Branching"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - RANDOM - BRANCHING))
 def test_models_advanced_as_one_are_those_advanced_by_turns(name, tmp_path, monkeypatch):
     separate, _ = run(plan(name), tmp_path / "a")
     monkeypatch.setattr(training, "models_per_pack", lambda device, models: models)
@@ -144,6 +144,11 @@ def test_randomness_inside_differs_between_models_advanced_as_one_and_is_the_sam
 
     drawn = [objectives() for _ in range(2)]
     assert len(set(drawn[0].tolist())) == 3 and torch.equal(*drawn)
+
+
+def test_a_parameter_that_some_batches_do_not_reach_is_trained_by_those_that_do(tmp_path):
+    state, _ = run(plan("SometimesReached"), tmp_path / "a")
+    assert all(pack.state(0)["of_bright"].any() for pack in state.packs)
 
 
 def test_randomness_inside_takes_nothing_from_torchs_generator(tmp_path):

@@ -20,6 +20,9 @@ from engram.training import optimizers
 from engram.training.optimizers import ADAM, Optimizer
 from engram.training.replay import ReplayedStep
 
+# A parameter that this batch did not reach, where the way through a model depends on its data, has a gradient of zero.
+UNREACHED = {"allow_unused": True, "materialize_grads": True}
+
 
 class Pack:
     """Stacked models with what their optimizer remembers of them.
@@ -112,7 +115,7 @@ class Pack:
         buffers = {name: value[members[0]] for name, value in self.buffers.items()}
         state = dict(zip(self.parameters, parameters, strict=True)) | buffers
         loss = -self._objective(state, x[0], noise[0]).sum()
-        return loss[None], [_in_order(torch.autograd.grad(loss, parameters))]
+        return loss[None], [_in_order(torch.autograd.grad(loss, parameters, **UNREACHED))]
 
     def _step_together(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of several models, by batched matrix products."""
@@ -121,7 +124,7 @@ class Pack:
             parameters = {name: value.detach()[members].requires_grad_() for name, value in parameters.items()}
             buffers = {name: value[members] for name, value in buffers.items()}
         loss = -vmap(self._objective, randomness="different")(parameters | buffers, x, noise).sum(1)
-        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
+        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), **UNREACHED)
         if len(members) < len(self):
             for name, value in buffers.items():
                 self.buffers[name][members] = value
