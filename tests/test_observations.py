@@ -59,5 +59,5 @@ def test_8_bit_observations_are_the_grey_levels_whatever_the_noise_and_have_no_v
 
 
 def test_a_models_unknown_kind_of_observation_is_named():
-    with pytest.raises(UserError, match="observation is 'pixel'; choose binary, logit or pixels"):
+    with pytest.raises(UserError, match="observation is 'pixel'; choose binary, logit, pixels or centred"):
         draw(torch.zeros(1, 1, dtype=torch.uint8), torch.zeros(1, 1), "pixel")

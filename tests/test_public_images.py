@@ -148,7 +148,7 @@ def test_levels_of_pixels_and_logits_must_be_possible(colour_model, rng):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"proposal": "best"}, "proposal 'best' is unknown; choose encoder or laplace"),
+        ({"proposal": "best"}, "proposal 'best' is unknown; choose encoder, laplace, exact, bound"),
         ({"samples": 0}, "samples: is 0, must be a whole number of at least 1"),
         ({"samples": 2.5}, "samples: is 2.5"),
         ({"newton_steps": None}, "newton_steps: is None"),

@@ -76,7 +76,8 @@ def _section(
     return {
         "name": experiment.name,
         "headline": [
-            (name, _headline(scores), _doubts(scores, described["estimators"][name])) for name, scores in estimators
+            (name, _headline(scores), _doubts(scores, described["estimators"].get(name, {})))
+            for name, scores in estimators
         ],
         "highest": _highest(experiment),
         "run": [*_run(described, experiment)],
