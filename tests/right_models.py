@@ -146,7 +146,7 @@ class SometimesReached(Plain):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = super().encode(x)
-        return (mean + self.of_bright, log_variance) if self.training and x.mean() > 0.5 else (mean, log_variance)
+        return (mean + self.of_bright, log_variance) if self.training and x.mean() > 0.3 else (mean, log_variance)
 
 
 class Named(Plain):

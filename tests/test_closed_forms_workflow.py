@@ -10,7 +10,7 @@ from engram.files import artifacts
 from engram.files.artifacts import TRAIN
 from engram.models.observations import draw_fixed
 
-pytestmark = pytest.mark.xdist_group("closed forms")
+pytestmark = pytest.mark.slow
 
 BANDWIDTH, LEAST, SEED = 2.0, 0.05, 42
 LEAVE_ONE_OUT = {"design": "leave_one_out", "repeats": 1}

@@ -297,8 +297,7 @@ def test_a_later_epoch_is_checked_as_the_first(tmp_path):
         scored(tmp_path, files | {"log_px": epochs})
 
 
-# The whole workflow, which one process runs once.
-whole = pytest.mark.xdist_group("given")
+# The whole workflow, once.
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +341,6 @@ def workflow(tmp_path_factory):
         yield folder
 
 
-@whole
 def test_the_workflow_gives_the_scores_of_the_definition_without_training(workflow):
     for name, log_px, in_training in (("theirs", LOG_PX, IN_TRAINING), ("halves", LOG_PX_OF_HALVES, HALVES)):
         run = engram.load(workflow / "results" / name)
@@ -353,7 +351,6 @@ def test_the_workflow_gives_the_scores_of_the_definition_without_training(workfl
     assert run.likelihood("given", "all", 0)["log_px"].dims == ("model", "draw", "sample")
 
 
-@whole
 def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are_no_models(workflow):
     theirs, halves = (engram.load(workflow / "results" / name) for name in ("theirs", "halves"))
     assert theirs.dataset["images"].values.reshape(N, 3, 3).tolist() == pictures().tolist()
@@ -364,7 +361,6 @@ def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are
         theirs.models(0, 10)
 
 
-@whole
 def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
     page = (workflow / "results/report.html").read_text()
     figures = {
@@ -385,7 +381,6 @@ def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
     assert "The paper&#39;s claims" not in page and "cannot be told" not in page
 
 
-@whole
 def test_a_touched_matrix_reruns_nothing_and_another_content_what_depends_on_it(workflow):
     matrix = workflow / "theirs/late.npy"
     content = matrix.read_bytes()
@@ -399,7 +394,6 @@ def test_a_touched_matrix_reruns_nothing_and_another_content_what_depends_on_it(
     assert planned(workflow) == {}
 
 
-@whole
 def test_other_images_rerun_their_data_set_and_other_labels_too(workflow):
     labels = workflow / "theirs/labels.npy"
     content = labels.read_bytes()
@@ -409,7 +403,6 @@ def test_other_images_rerun_their_data_set_and_other_labels_too(workflow):
     labels.write_bytes(content)
 
 
-@whole
 def test_a_mistake_in_a_file_and_a_wish_for_models_are_one_line_each_in_the_workflow(workflow):
     workspace.change(
         workflow,

@@ -324,7 +324,6 @@ def test_a_wrong_model_of_the_users_own_stops_the_run_before_any_training_withou
     assert not list(own_model.glob("results/tiny/model_check/*"))
 
 
-@pytest.mark.xdist_group("finished")
 def test_a_finished_run_tells_what_was_checked_of_its_model(finished):
     (path,) = finished.glob("results/tiny/model_check/*.json")
     told = json.loads(path.read_text())
@@ -332,13 +331,11 @@ def test_a_finished_run_tells_what_was_checked_of_its_model(finished):
     assert "density given z" in told["checked"] and told["not_checked"] == [] and told["seconds"] < 5
 
 
-@pytest.mark.xdist_group("finished")
 def test_the_checks_own_code_checks_and_trains_nothing_again(copy):
     edit(copy / "workflow/engram/checks/density.py", "DRAWS = 512", "DRAWS = 513")
     assert planned(copy) == {}
 
 
-@pytest.mark.xdist_group("finished")
 def test_a_model_that_was_tried_and_refused_costs_no_training_when_it_is_given_up(copy):
     (copy / "my_models.py").write_text(OWN)
     config = (copy / "config.yaml").read_text()

@@ -11,8 +11,6 @@ from PIL import Image
 import workspace
 from workspace import edit, planned, snakemake
 
-pytestmark = pytest.mark.xdist_group("finished")  # one process builds the workspace that all of these copy
-
 MODELS = "results/tiny/models/repeat-00.h5"
 OWN_MODEL = """from engram.models.mlp_vae import BernoulliMLPVAE
 

@@ -18,8 +18,6 @@ from engram.files.artifacts import read
 from faults import processes_in, start, wait_for
 from workspace import edit, planned, snakemake
 
-pytestmark = pytest.mark.xdist_group("finished")  # one process builds the workspace that all of these copy
-
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
 FIGURES = figures_of(ESTIMATORS)
