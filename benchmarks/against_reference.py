@@ -29,7 +29,7 @@ import yaml
 from common import MLP, StepsOnly, alternate, print_table, quiet, spread, trained_by_engram
 from reference_program import SAMPLES, ReferenceProgram
 
-import engram.training.training
+import engram.training.batches
 from engram import datasets
 from engram.files import artifacts
 from engram.likelihood.estimation import estimate
@@ -148,7 +148,7 @@ def _training(
 
 
 def _train(kind: type[Training], train: np.ndarray, held_out: np.ndarray, folder: Path) -> int:
-    with quiet(), mock.patch.object(engram.training.training, "IMAGES_FOR_LOSS", len(held_out)):
+    with quiet(), mock.patch.object(engram.training.batches, "IMAGES_FOR_LOSS", len(held_out)):
         trained_by_engram(kind, MLP, SHAPE, train, folder, held_out=held_out)
     return len(train)
 

@@ -328,7 +328,7 @@ def test_a_finished_run_tells_what_was_checked_of_its_model(finished):
     (path,) = finished.glob("results/tiny/model_check/*.json")
     told = json.loads(path.read_text())
     assert told["model"] == workspace.TINY["model"] and told["analyses"] == ["neighbors", "mode_collapse"]
-    assert "density given z" in told["checked"] and told["not_checked"] == [] and told["seconds"] < 5
+    assert "density given z" in told["checked"] and told["not_checked"] == []
 
 
 def test_the_checks_own_code_checks_and_trains_nothing_again(copy):

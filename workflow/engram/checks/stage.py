@@ -51,9 +51,9 @@ def run(
         "proposals": dict(uses.proposals),
         "checked": outcome.checked,
         "not_checked": outcome.not_checked,
-        "seconds": round(time.monotonic() - started, 2),
         "code": code,
     }
+    log.info("checked in %.2f seconds", time.monotonic() - started)
     atomic.write(output, json.dumps(record, indent=2).encode())
 
 
