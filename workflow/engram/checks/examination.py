@@ -9,19 +9,19 @@ from torch import Tensor
 
 from engram.checks import behaviour, density, ratios, structure, tiny
 from engram.checks.density import Drawn
-from engram.checks.findings import (
-    AnyFinding,
-    Fault,
-    Finding,
-    NoFit,
-    NoProposal,
-    NoSample,
-    NotChecked,
-    NoTraining,
-    Outcome,
-)
+from engram.checks.findings import AnyFinding, Fault, Finding, Lacking, NotChecked, Outcome
 from engram.checks.subject import Subject
-from engram.models.protocols import BoundedModel, ExactModel, LatentModel, ProposingModel, has, lacking, offers
+from engram.likelihood.estimation import PROTOCOL_OF, is_latent
+from engram.models.protocols import (
+    DESCRIBED_IN,
+    WAYS_TO_LOG_P,
+    BoundedModel,
+    ExactModel,
+    LatentModel,
+    has,
+    lacking,
+    offers,
+)
 
 
 class Check(NamedTuple):
@@ -114,27 +114,33 @@ def _run(check: Check, subject: Subject, outcome: Outcome) -> None:
 def _missing(subject: Subject, uses: Uses) -> Iterator[AnyFinding]:
     """What the model lacks for its log p to be had, for its own images to be looked at, and for what is done with it."""
     model, name = subject.fresh, subject.class_name
-    if not any(offers(model, way) for way in (LatentModel, ProposingModel, ExactModel, BoundedModel)):
+    if not any(offers(model, way) for way in WAYS_TO_LOG_P):
         ways = "encode, decode and log_prob_given_latent, or log_prob, or bound, by which its log p is had"
         absent = lacking(model, LatentModel)
         observed = "none" if len(absent) == 3 else f"no {' and no '.join(absent)}"
         yield Finding(name, absent[0] if len(absent) < 3 else "log_prob", ways, observed)
+    either = f"define it ({DESCRIBED_IN}) or leave"
     if uses.analyses and not hasattr(model, "sample"):
-        yield NoSample(name, tuple(uses.analyses))
+        who = f"which the analyses {' and '.join(uses.analyses)} need"
+        yield Lacking(name, "sample(n, observation, generator)", f"{who}; {either} them out of {{experiment}}.analyses")
     for estimator, proposal in uses.proposals.items():
-        asked = {"exact": ExactModel, "bound": BoundedModel}.get(proposal)
+        asked = PROTOCOL_OF.get(proposal)
         if asked and not offers(model, asked):
-            yield NoProposal(name, estimator, proposal, lacking(model, asked)[0])
+            who = f"by which the estimator {estimator}, whose proposal is {proposal}, has log p"
+            yield Lacking(
+                name, lacking(model, asked)[0], f"{who}; {either} the estimator out of {{experiment}}.estimators"
+            )
+    stated = "{experiment}.training and {experiment}.scored_epochs"
     if uses.is_fitted is True and not has(model, "fit"):
-        yield NoFit(name)
+        yield Lacking(name, "fit(x)", f"so it must be trained; state {stated}")
     if uses.is_fitted is False and not has(model, "forward"):
-        yield NoTraining(name)
+        yield Lacking(name, "forward(x, noise)", f"so it can only be fitted; leave out {stated}")
 
 
 def _of_densities(subject: Subject) -> Iterator[Check]:
     """Checks by draws from the model and over all tiny images."""
     model, drawn = subject.fresh, Drawn(subject)
-    if tiny.latent(model):
+    if is_latent(model):
         draws = hasattr(model, "observe") and hasattr(model, "decode")
         by_draws = partial(density.of_latent, drawn=drawn) if draws else _cannot_draw
         ways = partial(_either, ways=(by_draws, tiny.normalized))
@@ -163,7 +169,7 @@ def _either(subject: Subject, ways: Sequence[Callable[[Subject], None]]) -> None
 
 
 def _cannot_draw(subject: Subject) -> None:
-    method = "observe(parameters, generator)" if tiny.latent(subject.fresh) else "sample(n, observation, generator)"
+    method = "observe(parameters, generator)" if is_latent(subject.fresh) else "sample(n, observation, generator)"
     raise NotChecked(f"{subject.class_name} has no {method} to draw x by")
 
 

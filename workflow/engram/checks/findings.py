@@ -46,66 +46,26 @@ class NotBuilt:
 
 
 @dataclass(frozen=True)
-class NoSample:
-    """A model without images of its own, in an experiment with `analyses` that look at them."""
+class Lacking:
+    """A method that the experiment asks for and the model does not have, such as "fit(x)", and what to do about it.
+
+    In `therefore`, "{experiment}" stands for the experiment's key in config.yaml.
+    """
 
     model: str
-    analyses: tuple[str, ...]
-    method: str = "sample"
+    signature: str
+    therefore: str
+
+    @property
+    def method(self) -> str:
+        return self.signature.partition("(")[0]
 
     def line(self, subject: str) -> str:
-        key = f"{subject.removesuffix('.model')}.analyses"
-        return (
-            f"{subject}: {self.model} has no sample(n, observation, generator), which the analyses "
-            f"{' and '.join(self.analyses)} need; define it ({DESCRIBED_IN}) or leave them out of {key}"
-        )
+        therefore = self.therefore.replace("{experiment}", subject.removesuffix(".model"))
+        return f"{subject}: {self.model} has no {self.signature}, {therefore}"
 
 
-@dataclass(frozen=True)
-class NoProposal:
-    """An estimator that asks a model for what it does not have."""
-
-    model: str
-    estimator: str
-    proposal: str
-    method: str
-
-    def line(self, subject: str) -> str:
-        key = f"{subject.removesuffix('.model')}.estimators"
-        return (
-            f"{subject}: {self.model} has no {self.method}, by which the estimator {self.estimator}, whose proposal is "
-            f"{self.proposal}, has log p; define it ({DESCRIBED_IN}) or leave the estimator out of {key}"
-        )
-
-
-@dataclass(frozen=True)
-class NoFit:
-    """A model that cannot be fitted, in an experiment without a training."""
-
-    model: str
-    method: str = "fit"
-
-    def line(self, subject: str) -> str:
-        key = f"{subject.removesuffix('.model')}"
-        return f"{subject}: {self.model} has no fit(x), so it must be trained; state {key}.training and {key}.scored_epochs"
-
-
-@dataclass(frozen=True)
-class NoTraining:
-    """A model that can only be fitted, in an experiment with a training."""
-
-    model: str
-    method: str = "forward"
-
-    def line(self, subject: str) -> str:
-        key = f"{subject.removesuffix('.model')}"
-        return (
-            f"{subject}: {self.model} has no forward(x, noise), so it can only be fitted; leave out {key}.training and "
-            f"{key}.scored_epochs"
-        )
-
-
-AnyFinding = Finding | WrongSetting | NotBuilt | NoSample | NoProposal | NoFit | NoTraining
+AnyFinding = Finding | WrongSetting | NotBuilt | Lacking
 
 
 class Fault(Exception):

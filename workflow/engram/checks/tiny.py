@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from engram.checks.findings import NotChecked
 from engram.checks.subject import Subject
-from engram.models.protocols import ExactModel, LatentModel, ProposingModel, offers
+from engram.likelihood.estimation import is_latent
+from engram.models.protocols import ExactModel, offers
 
 MOST_PIXELS = 12  # binary ones, of which there are 4,096 images
 LEVELS = 256
@@ -23,7 +24,7 @@ def normalized(subject: Subject) -> None:
     observation = subject.fresh.observation
     x, log_volume = images(observation, subject.image_shape[0])
     model = _built_for(subject, tuple(x.shape[1:]))
-    method = "log_prob" if offers(model, ExactModel) and not latent(model) else "log_prob_given_latent"
+    method = "log_prob" if offers(model, ExactModel) and not is_latent(model) else "log_prob_given_latent"
     values = _log_p(subject, model, method, x.to(subject.dtype)).double()
     if values.isnan().any():
         raise NotChecked("the model gives nan for some tiny images")
@@ -35,10 +36,6 @@ def normalized(subject: Subject) -> None:
         over = "the integral over" if observation == "logit" else f"the sum over all {len(x):,}"
         shape = " x ".join(map(str, x.shape[1:]))
         subject.fault(method, f"a normalized density: {over} images of {shape} pixels is 1", f"exp({total:.3g})")
-
-
-def latent(model: nn.Module) -> bool:
-    return offers(model, LatentModel) or offers(model, ProposingModel)
 
 
 def images(observation: str, channels: int) -> tuple[Tensor, Tensor]:

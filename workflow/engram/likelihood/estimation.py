@@ -42,7 +42,8 @@ from engram.runtime.device import at_once
 # Numbers at once on a CPU, which bounds memory: in the parameters of samples, where tensors of 4 MB stay in the cache, and in
 # Jacobians of decoders, where larger matrix products gain more than the cache does (benchmarks/likelihood_chunks.py).
 SAMPLES_CHUNK, JACOBIAN_CHUNK = 2**20, 2**22
-PROPOSALS = ("encoder", "laplace", "exact", "bound")  # the last two are of models without importance samples
+PROTOCOL_OF = {"exact": ExactModel, "bound": BoundedModel}  # what a proposal without importance samples asks for
+PROPOSALS = ("encoder", "laplace", *PROTOCOL_OF)
 
 
 @torch.no_grad()
@@ -187,7 +188,7 @@ def _sampling(
     model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
 ) -> Importance | Exact | Bounds:
     """How log p of images x is had from a model. Raises UserError if it offers no way, or not the one that is asked for."""
-    asked = {"exact": ExactModel, "bound": BoundedModel}.get(proposal)
+    asked = PROTOCOL_OF.get(proposal)
     if asked and not offers(model, asked):
         raise UserError(
             f"{type(model).__name__} has no {lacking(model, asked)[0]}, by which the proposal {proposal} has log p"

@@ -10,7 +10,7 @@ from engram.errors import UserError
 from engram.likelihood import estimation
 from engram.likelihood.importance import Estimate
 from engram.models import observations
-from engram.models.protocols import DESCRIBED_IN, BoundedModel, ExactModel, LatentModel, ProposingModel, offers
+from engram.models.protocols import DESCRIBED_IN, WAYS_TO_LOG_P, offers
 from engram.randomness import image_uniforms
 from engram.tensors import tensor
 
@@ -123,7 +123,7 @@ def _require_model(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(f"model: is a {type(model).__name__}, must be a torch.nn.Module, as engram.models.build gives")
     offered = [name for name in ("encode", "decode", "log_prob_given_latent") if hasattr(model, name)]
-    gives_log_p = any(offers(model, way) for way in (LatentModel, ProposingModel, ExactModel, BoundedModel))
+    gives_log_p = any(offers(model, way) for way in WAYS_TO_LOG_P)
     if not gives_log_p or (0 < len(offered) < 3 and "encode" in offered):
         raise UserError(
             f"model: {type(model).__name__} has neither log_prob(x) nor bound(x, noise) nor all of encode, decode and "

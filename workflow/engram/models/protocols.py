@@ -102,6 +102,9 @@ class DenoisingModel(Protocol):
         """The noise in z, (n, *image_shape), whose log signal-to-noise ratio is -gamma, (n,)."""
 
 
+WAYS_TO_LOG_P = (LatentModel, ProposingModel, ExactModel, BoundedModel)
+
+
 def noise_shape(model: object) -> tuple[int, ...]:
     """Shape of the noise that one image's objective takes: the model's `noise_shape`, else (latent_dim,), else (0,).
 
