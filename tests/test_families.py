@@ -11,6 +11,7 @@ from engram.training import batches, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
+from interrupted import kill_at_block
 
 SIDE, N = 8, 40
 FAMILIES = {
@@ -55,19 +56,7 @@ def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path
         folder.path.mkdir()
     state = Training(plan, images())
     state.run(whole)
-    advance, blocks = Training._advance, 0
-
-    def until_killed(self, orders):
-        nonlocal blocks
-        blocks += 1
-        if blocks == 4:
-            raise KeyboardInterrupt
-        return advance(self, orders)
-
-    monkeypatch.setattr(Training, "_advance", until_killed)
-    with pytest.raises(KeyboardInterrupt):
-        Training(plan, images()).run(killed)
-    monkeypatch.setattr(Training, "_advance", advance)
+    kill_at_block(monkeypatch, 4, lambda: Training(plan, images()).run(killed))
     Training(plan, images()).run(killed)
     ours, theirs = (folder.load("epoch-3") for folder in (whole, killed))
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)

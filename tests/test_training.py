@@ -16,6 +16,7 @@ from engram.training import batches, stage, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Training
+from interrupted import kill_at_block
 
 SHAPE = (1, 6, 6)
 MODEL = {"name": "bernoulli_mlp_vae", "latent_dim": 2, "hidden": (16, 8)}
@@ -84,23 +85,7 @@ def test_a_training_stopped_at_any_block_goes_on_with_the_same_bits(images, tmp_
     monkeypatch.setattr(training, "SAVE_EVERY", 0)
     whole, whole_folder = run(plan(), images, tmp_path / "whole")
 
-    class Killed(Exception):
-        pass
-
-    calls = 0
-    advance = Training._advance
-
-    def advance_then_die(self, orders):
-        nonlocal calls
-        calls += 1
-        if calls > block:
-            raise Killed
-        return advance(self, orders)
-
-    monkeypatch.setattr(Training, "_advance", advance_then_die)
-    with pytest.raises(Killed):
-        run(plan(), images, tmp_path / "killed")
-    monkeypatch.setattr(Training, "_advance", advance)
+    kill_at_block(monkeypatch, block + 1, lambda: run(plan(), images, tmp_path / "killed"))
     resumed, folder = run(plan(), images, tmp_path / "killed")
     assert np.array_equal(resumed.losses.train, whole.losses.train)
     for epoch in (1, 3):
