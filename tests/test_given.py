@@ -419,3 +419,10 @@ def test_a_mistake_in_a_file_and_a_wish_for_models_are_one_line_each_in_the_work
     ):
         run = snakemake(workflow, "--dry-run", f"results/theirs/{wish}")
         assert run.returncode == 1 and message in run.stdout and "most recent call" not in run.stdout
+
+
+def test_a_report_with_one_estimator_names_the_one_table_and_no_other(workflow):
+    page = (workflow / "results/report.html").read_text()
+    assert (
+        "scores/given.csv</code>." in page and "the other estimators" not in page.split("How the score is computed")[0]
+    )
