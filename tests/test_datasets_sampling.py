@@ -63,7 +63,7 @@ def test_draws_depend_on_the_name_of_the_stream_alone():
 
 def test_a_subset_draws_each_split_from_its_own_and_keeps_the_source_index():
     whole = labelled([0, 1] * 50, split=[0] * 60 + [1] * 40)
-    part = sampling.subset(whole, "mine", 20, 10, (1, "mine"))
+    part = sampling.subset(whole, "mine", {"train": 20, "test": 10}, (1, "mine"))
     assert (part.source_index[:20] < 60).all() and (part.source_index[20:] >= 60).all()
     np.testing.assert_array_equal(part.images[:, 0], part.source_index)
     assert part.labels[:20].sum() == 10 and part.labels[20:].sum() == 5
@@ -71,11 +71,26 @@ def test_a_subset_draws_each_split_from_its_own_and_keeps_the_source_index():
 
 def test_a_subset_without_sizes_is_everything():
     whole = labelled([0, 1] * 5, split=[0] * 6 + [1] * 4)
-    assert sampling.subset(whole, "mine", None, None, (1, "mine")).split.tolist() == [0] * 6 + [1] * 4
+    assert sampling.subset(whole, "mine", {}, (1, "mine")).split.tolist() == [0] * 6 + [1] * 4
+
+
+def test_a_subset_with_an_image_size_holds_the_same_images_made_smaller(rng):
+    coarse = rng.integers(0, 256, (10, 2, 3, 3), dtype=np.uint8)
+    fine = coarse.repeat(2, axis=2).repeat(2, axis=3)
+    whole = from_source(fine, (2, 6, 6), np.zeros(10), np.repeat([0, 1], [6, 4]), [], "a test")
+    part = sampling.subset(whole, "mine", {"train": 4, "test": 2, "image_size": 1}, (1, "mine"))
+    same = sampling.subset(whole, "mine", {"train": 4, "test": 2}, (1, "mine"))
+    np.testing.assert_array_equal(part.source_index, same.source_index)
+    assert part.image_shape == (2, 1, 1) and part.source.endswith("a test, resized to 1 x 1")
+    # One pixel of all: a mean in which the middle counts most, so that it is no border pixel and within their range.
+    assert (np.abs(part.images - fine[part.source_index].reshape(6, 2, -1).mean(2)) < 40).all()
+    flat = from_source(np.full((10, 1, 6, 6), 77, np.uint8), (1, 6, 6), np.zeros(10), np.repeat([0, 1], [6, 4]), [], "a test")
+    small = sampling.subset(flat, "mine", {"image_size": 4}, (1, "mine"))
+    np.testing.assert_array_equal(small.images, np.full((10, 16), 77))
 
 
 @pytest.mark.parametrize(("train", "test", "key"), [(0, 2, "train"), (7, 2, "train"), (3, 5, "test"), (3, -1, "test")])
 def test_a_subset_larger_than_what_there_is_is_one_clear_line(train, test, key):
     whole = labelled([0] * 10, split=[0] * 6 + [1] * 4)
     with pytest.raises(UserError, match=rf"^datasets\.mine\.{key}: is -?\d, must be 1 to [64]"):
-        sampling.subset(whole, "mine", train, test, (1, "mine"))
+        sampling.subset(whole, "mine", {"train": train, "test": test}, (1, "mine"))

@@ -67,7 +67,7 @@ def make(
         from engram.datasets import sampling
 
         image_set = _built_in(definition["subset_of"], data_root, download_dir)
-        return sampling.subset(image_set, name, definition.get("train"), definition.get("test"), stream)
+        return sampling.subset(image_set, name, definition, stream)
     for kind, loader in KINDS.items():
         if kind in definition:
             return _imported(loader)(name, definition, stream)

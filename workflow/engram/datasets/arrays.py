@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from engram.datasets import array_values
 from engram.datasets.array_files import ArrayFile
 from engram.datasets.array_names import Roles, roles
-from engram.datasets.image_file import square
+from engram.datasets.image_file import squares
 from engram.datasets.image_set import ImageSet, from_source
 from engram.datasets.paths import readable
 from engram.datasets.reading import Reading
@@ -49,7 +48,9 @@ def _image_set(file: ArrayFile, chosen: Roles, definition: dict[str, Any]) -> tu
         shapes = " and ".join(f"{half['images']} {arrays[half['images']].shape}" for half in halves)
         raise ValueError(f"training and test images differ in size: {shapes}; save them in one size")
     counts = [len(view) for view in views]
-    images = _resized(array_values.grey_levels(np.concatenate(views), definition.get("value_range")), definition)
+    images = array_values.grey_levels(np.concatenate(views), definition.get("value_range"))
+    side = definition.get("image_size")
+    images = np.ascontiguousarray(images) if side is None else squares(images, side)
     labels, label_names = _labels(arrays, halves, counts, chosen.train.get("label_names"), definition)
     group = _per_image(arrays, halves, counts, "group", array_values.groups)
     split, told = np.repeat([TRAIN, TEST][: len(counts)], counts), "the arrays' names"
@@ -75,16 +76,6 @@ def _view(arrays: dict[str, np.ndarray], half: dict[str, str], axes: str | None)
     counted = next((arrays[half[key]] for key in ("split", "group") if key in half), labels)
     count = len(counted) if counted is not None and counted.ndim else None
     return array_values.channels_first(arrays[half["images"]], axes, count)
-
-
-def _resized(images: np.ndarray, definition: dict[str, Any]) -> np.ndarray:
-    """(n, C, H, W), contiguous; with `image_size` the middle squares, as for files."""
-    side = definition.get("image_size")
-    if side is None:
-        return np.ascontiguousarray(images)
-    planes = images.reshape(-1, *images.shape[2:])
-    small = np.stack([np.asarray(square(Image.fromarray(plane), side)) for plane in planes])
-    return small.reshape(*images.shape[:2], side, side)
 
 
 def _labels(

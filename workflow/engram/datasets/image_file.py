@@ -129,6 +129,13 @@ def square(image: Image.Image, side: int) -> Image.Image:
     return middle.resize((side, side), Image.Resampling.BILINEAR)
 
 
+def squares(images: np.ndarray, side: int) -> np.ndarray:
+    """(n, C, side, side) uint8: the middle squares of images (n, C, H, W), resized."""
+    planes = images.reshape(-1, *images.shape[2:])
+    small = np.stack([np.asarray(square(Image.fromarray(plane), side)) for plane in planes])
+    return small.reshape(*images.shape[:2], side, side)
+
+
 def _is_sideways(path: Path, image: Image.Image) -> bool:
     """Pillow turns TIFF by itself, and decodes a whole PNG before it tells its orientation: only where there is one."""
     if image.format == "TIFF":

@@ -1,9 +1,12 @@
 """Drawing a test set or a subset with the classes in the proportions of the whole."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from engram.datasets.image_file import squares
 from engram.datasets.image_set import ImageSet
 from engram.errors import UserError
 from engram.files.artifacts import TEST, TRAIN
@@ -68,14 +71,25 @@ def split_by_fraction(image_set: ImageSet, name: str, fraction: float, stream: t
     return replace(parts, reading=replace(image_set.reading, split=split))
 
 
-def subset(image_set: ImageSet, name: str, train: int | None, test: int | None, stream: tuple[Name, ...]) -> ImageSet:
-    """`train` of the training and `test` of the test images of `image_set`, each drawn by class; None takes all of them."""
+def subset(image_set: ImageSet, name: str, definition: Mapping[str, Any], stream: tuple[Name, ...]) -> ImageSet:
+    """`train` of the training and `test` of the test images of `image_set`, each drawn by class; without a number all of them.
+
+    With `image_size` their middle squares, resized.
+    """
     rows = []
-    for part, split, size in (("train", TRAIN, train), ("test", TEST, test)):
+    for part, split in (("train", TRAIN), ("test", TEST)):
         pool = np.flatnonzero(image_set.split == split)
-        size = len(pool) if size is None else size
+        size = definition.get(part, len(pool))
         if not 0 < size <= len(pool):
             raise UserError(f"datasets.{name}.{part}: is {size}, must be 1 to {len(pool)}, what there is to draw from")
         rows.append(pool[stratified_draw(image_set.labels[pool], size, generator(*stream, part))])
-    drawn = f"{train or 'all'} training and {test or 'all'} test images of: {image_set.source}"
-    return image_set.take(np.concatenate(rows), source=drawn)
+    train, test = (definition.get(part, "all") for part in ("train", "test"))
+    drawn = image_set.take(np.concatenate(rows), source=f"{train} training and {test} test images of: {image_set.source}")
+    return _resized(drawn, definition["image_size"]) if "image_size" in definition else drawn
+
+
+def _resized(image_set: ImageSet, side: int) -> ImageSet:
+    images = squares(image_set.images.reshape(-1, *image_set.image_shape), side)
+    source = f"{image_set.source}, resized to {side} x {side}"
+    shape = (image_set.image_shape[0], side, side)
+    return replace(image_set, images=images.reshape(len(images), -1), image_shape=shape, source=source)
