@@ -84,7 +84,9 @@ def test_a_subset_with_an_image_size_holds_the_same_images_made_smaller(rng):
     assert part.image_shape == (2, 1, 1) and part.source.endswith("a test, resized to 1 x 1")
     # One pixel of all: a mean in which the middle counts most, so that it is no border pixel and within their range.
     assert (np.abs(part.images - fine[part.source_index].reshape(6, 2, -1).mean(2)) < 40).all()
-    flat = from_source(np.full((10, 1, 6, 6), 77, np.uint8), (1, 6, 6), np.zeros(10), np.repeat([0, 1], [6, 4]), [], "a test")
+    flat = from_source(
+        np.full((10, 1, 6, 6), 77, np.uint8), (1, 6, 6), np.zeros(10), np.repeat([0, 1], [6, 4]), [], "a test"
+    )
     small = sampling.subset(flat, "mine", {"image_size": 4}, (1, "mine"))
     np.testing.assert_array_equal(small.images, np.full((10, 16), 77))
 

@@ -12,7 +12,13 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from engram.likelihood.estimation import estimate
-from engram.models.diffusion import DiffusionModel, alpha_and_sigma, prior_divergence, reconstruction
+from engram.models.diffusion import (
+    DiffusionModel,
+    alpha_and_sigma,
+    expected_reconstruction,
+    prior_divergence,
+    reconstruction,
+)
 
 
 class Mixture(DiffusionModel):
@@ -81,8 +87,7 @@ def test_the_bound_of_a_grey_level_is_all_three_terms_and_its_standard_error_hol
     model = Mixture((1, 1, 2), (0.4, 0.6), (-1.0, 0.8), (0.05, 0.3))
     x = torch.tensor([[-1.0, 0.6]], dtype=torch.float64).reshape(1, 1, 1, 2)
     closed = sum(model.closed_form(float(level))[0] for level in x.flatten())
-    noise = torch.randn(100_000, 1, 1, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    outside = float(reconstruction(x.expand_as(noise), noise, model.gamma_0).mean())
+    outside = float(expected_reconstruction(model.gamma_0)[[0, 204]].sum())  # of the levels of -1 and 0.6
     estimates = estimate(model, x, samples=20_000)
     assert abs(float(estimates.log_px) - closed - outside) < 4 * float(estimates.standard_error)
 
@@ -96,6 +101,15 @@ def test_the_reconstruction_is_a_probability_of_levels():
     assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-12)
     # At the usual gamma_0 the noise is a sixth of the way to the next level: hardly anything is lost.
     assert float(reconstruction(levels.reshape(-1, 1, 1, 1), torch.zeros(256, 1, 1, 1).double(), -13.3).max()) > -0.01
+
+
+@pytest.mark.parametrize("gamma_0", [-13.3, -8.0, -3.0])
+def test_the_reconstruction_of_a_level_is_its_mean_over_noise(gamma_0):
+    noise = torch.randn(100_000, generator=torch.Generator().manual_seed(4), dtype=torch.float64).reshape(-1, 1, 1, 1)
+    for level in (0, 1, 100, 255):
+        drawn = reconstruction(torch.full_like(noise, 2 * level / 255 - 1), noise, gamma_0)
+        error = float(drawn.std()) / math.sqrt(len(drawn))
+        assert abs(float(expected_reconstruction(gamma_0)[level] - drawn.mean())) < 4 * error + 1e-9
 
 
 def test_a_denoiser_that_has_memorized_gives_the_score_of_a_kernel_density():

@@ -84,7 +84,9 @@ def subset(image_set: ImageSet, name: str, definition: Mapping[str, Any], stream
             raise UserError(f"datasets.{name}.{part}: is {size}, must be 1 to {len(pool)}, what there is to draw from")
         rows.append(pool[stratified_draw(image_set.labels[pool], size, generator(*stream, part))])
     train, test = (definition.get(part, "all") for part in ("train", "test"))
-    drawn = image_set.take(np.concatenate(rows), source=f"{train} training and {test} test images of: {image_set.source}")
+    drawn = image_set.take(
+        np.concatenate(rows), source=f"{train} training and {test} test images of: {image_set.source}"
+    )
     return _resized(drawn, definition["image_size"]) if "image_size" in definition else drawn
 
 
