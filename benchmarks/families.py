@@ -1,6 +1,7 @@
 """Do different families of models memorize the same images, and are these prototypical or atypical of their class?
 
-    uv run python benchmarks/families.py --experiments digits_vae digits_flow digits_diffusion [--figure docs/families.png]
+    uv run python benchmarks/families.py --experiments digits_vae digits_flow digits_diffusion
+        [--figure docs/families.png] [--samples docs/families_samples.png]
 
 Reads finished experiments on one data set, each by its first estimator, and prints three tables: how much each memorizes at every
 scored epoch; the rank correlation of M between each two of them, with a 95 % interval over images and with the ceiling that
@@ -17,9 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
 
 import engram
-from engram.figures.style import WIDTH, styled
+from engram.figures.style import TILES, figure, show_images, styled
+from engram.files.artifacts import TRAIN
+from engram.models.samples import sample
 from engram.scores.intervals import Interval, spearman
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
@@ -96,11 +100,37 @@ def atypical(experiment: Scored) -> list[Interval]:
     return [spearman(score[known], distance[known]) for score in experiment.scores.score.values]
 
 
+def nearest(samples: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """For each of samples (s, pixels) the index of the nearest of images (n, pixels), (s,)."""
+    return cdist(samples, images).argmin(1)
+
+
+@styled
+def draw_samples(folders: Sequence[Path], seed: int = 42) -> Figure:
+    """Two rows for each experiment: images drawn from its model of everything, and the training image nearest to each."""
+    drawn = figure(1.35 * len(folders))
+    panels = drawn.subplots(len(folders), 1, squeeze=False)[:, 0]
+    for axes, folder in zip(panels, folders, strict=True):
+        experiment = engram.load(folder)
+        shape = tuple(int(size) for size in experiment.dataset.attrs["image_shape"])
+        epoch = int(next(iter(experiment.scores.values())).epoch.values[-1])
+        (model,) = experiment.models("full", epoch)
+        (samples,) = sample(model, TILES, seed, folder.name)
+        samples = samples.flatten(1).numpy()
+        train = experiment.dataset.images.values[experiment.dataset.split.values == TRAIN] / 255
+        rows = np.concatenate([samples, train[nearest(samples, train)]]).reshape(-1, *shape)
+        tops = show_images(axes, rows, [""] * len(rows))
+        for top, title in zip(tops, ("drawn", "nearest"), strict=True):
+            axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
+        axes.set_title(folder.name, loc="left")
+    return drawn
+
+
 @styled
 def draw(experiments: Sequence[Scored]) -> Figure:
     """Left: the share of images with a higher score. Right: correlation with the distance from the class mean, by epoch."""
-    figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    drawn = figure(2.8)
+    left, right = drawn.subplots(1, 2)
     for experiment, colour in zip(experiments, COLOURS, strict=False):
         score = np.sort(experiment.scores.score.isel(epoch=-1).values)
         left.plot(score, 1 - np.arange(1, len(score) + 1) / len(score), color=colour, label=experiment.name)
@@ -113,14 +143,17 @@ def draw(experiments: Sequence[Scored]) -> Figure:
     left.legend()
     right.axhline(0, color="#666666", linewidth=0.7)
     right.set(xlabel="epoch / last epoch", ylabel="rank correlation of M with the\ndistance from the class mean")
-    return figure
+    return drawn
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", nargs="+", default=["digits_vae", "digits_flow", "digits_diffusion"])
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--figure", type=Path)
+    parser.add_argument(
+        "--figure", type=Path, help="where to save the distribution of M and who is memorized, by epoch"
+    )
+    parser.add_argument("--samples", type=Path, help="where to save images drawn from the models")
     arguments = parser.parse_args()
     experiments = [read(arguments.results / name) for name in arguments.experiments]
     print("| experiment | epoch | M: 0.05, 0.5, 0.95 quantile | null: 0.5, 0.95 | at FDR 5 % | reliability of a half |")
@@ -136,6 +169,8 @@ def main() -> None:
             print(f"| {experiment.name} | {epoch} | {correlation.text()} |")
     if arguments.figure:
         draw(experiments).savefig(arguments.figure, dpi=150)
+    if arguments.samples:
+        draw_samples([arguments.results / name for name in arguments.experiments]).savefig(arguments.samples, dpi=150)
 
 
 if __name__ == "__main__":
