@@ -5,16 +5,20 @@ log N(z_1)], where z_0 and z_1 are drawn given x: no network, no time between th
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
+from engram.errors import UserError
 from engram.likelihood.estimation import estimate
 from engram.models.diffusion import (
+    SAMPLERS,
     DiffusionModel,
     alpha_and_sigma,
+    ddim_step,
     expected_reconstruction,
     prior_divergence,
     reconstruction,
@@ -24,8 +28,10 @@ from engram.models.diffusion import (
 class Mixture(DiffusionModel):
     """Knows that each pixel follows a mixture of normals, apart from the others: predicts noise as well as can be."""
 
-    def __init__(self, image_shape, weights, means, deviations, gamma_0=-13.3, gamma_1=5.0):
-        super().__init__(image_shape, gamma_0, gamma_1, steps=200)
+    def __init__(
+        self, image_shape, weights, means, deviations, gamma_0=-13.3, gamma_1=5.0, steps=200, sampler="ancestral"
+    ):
+        super().__init__(image_shape, gamma_0, gamma_1, steps, sampler)
         parts = (torch.as_tensor(part, dtype=torch.float64) for part in (weights, means, deviations))
         self.weights, self.means, self.deviations = (torch.nn.Parameter(part, requires_grad=False) for part in parts)
 
@@ -134,8 +140,9 @@ def test_a_denoiser_that_has_memorized_gives_the_score_of_a_kernel_density():
     assert float(score.mean()) == pytest.approx(expected, abs=0.02)
 
 
-def test_samples_follow_the_density_and_are_grey_levels():
-    model = Mixture((1, 1, 1), (0.4, 0.6), (-0.7, 0.4), (0.05, 0.2), gamma_0=-10.0)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samples_follow_the_density_and_are_grey_levels(sampler):
+    model = Mixture((1, 1, 1), (0.4, 0.6), (-0.7, 0.4), (0.05, 0.2), gamma_0=-10.0, sampler=sampler)
     model.float()
     drawn = model.sample(4000, observation=True, generator=torch.Generator().manual_seed(0)).flatten().double()
     low = drawn < -0.3
@@ -144,6 +151,41 @@ def test_samples_follow_the_density_and_are_grey_levels():
     assert float(drawn[~low].std()) == pytest.approx(0.2, abs=0.02)
     levels = (drawn + 1) * 127.5
     torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+
+
+NORMAL = ((1.0,), (0.1,), (0.25,))
+TWO = ((0.4, 0.6), (-0.7, 0.4), (0.1, 0.2))
+
+
+@pytest.mark.parametrize("mixture", [NORMAL, TWO], ids=["a normal", "a mixture"])
+def test_ddim_takes_every_quantile_at_time_1_to_the_same_quantile_at_time_0(mixture):
+    """As the probability-flow ODE does; of a normal that is z_0 = m_0 + (z_1 - m_1) sqrt(v_0 / v_1)."""
+    model = Mixture((1, 1, 1), *mixture, gamma_0=-10.0, steps=1000)
+    gammas = model.gamma(torch.linspace(1, 0, model.steps + 1, dtype=torch.float64))
+    z = first = torch.linspace(-2.5, 2.5, 101, dtype=torch.float64).reshape(-1, 1, 1, 1)
+    for gamma_t, gamma_s in pairwise(gammas):
+        z = ddim_step(z, model.predict_noise(z, gamma_t.expand(len(z))), gamma_t, gamma_s)
+    quantiles = [model.at(gamma).cdf(values) for gamma, values in ((gammas[0], first), (gammas[-1], z))]
+    torch.testing.assert_close(quantiles[1], quantiles[0], rtol=0, atol=0.004)
+    if mixture is NORMAL:
+        (alpha_0, sigma_0), (alpha_1, sigma_1) = (alpha_and_sigma(gammas[end]) for end in (-1, 0))
+        spread = ((alpha_0 * 0.25) ** 2 + sigma_0**2) / ((alpha_1 * 0.25) ** 2 + sigma_1**2)
+        torch.testing.assert_close(z, alpha_0 * 0.1 + (first - alpha_1 * 0.1) * spread.sqrt(), rtol=0, atol=0.002)
+
+
+def test_ddims_image_depends_on_z_at_time_1_alone():
+    model = Mixture((1, 1, 2), *TWO, gamma_0=-10.0, sampler="ddim").float()
+    stream = torch.Generator().manual_seed(4)
+    drawn, following = model.sample(5, generator=stream), torch.randn(3, generator=stream)
+    again = torch.Generator().manual_seed(4)
+    torch.randn(5, 1, 1, 2, generator=again)
+    assert torch.equal(torch.randn(3, generator=again), following)  # nothing was drawn after z at time 1
+    assert torch.equal(model.sample(5, generator=torch.Generator().manual_seed(4)), drawn)
+
+
+def test_a_sampler_that_there_is_not_is_named_with_those_that_there_are():
+    with pytest.raises(UserError, match=r"sampler is 'euler'; choose ancestral, ddim"):
+        Mixture((1, 1, 1), *NORMAL, sampler="euler")
 
 
 def test_evenly_spaced_times_leave_the_mean_of_the_bound_as_it_is_and_lower_its_variance():

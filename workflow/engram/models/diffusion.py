@@ -12,8 +12,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from engram.errors import UserError, suggest
+
 LEVELS = 256
 GRID = 201  # values of epsilon for its mean
+SAMPLERS = ("ancestral", "ddim")
 
 
 def alpha_and_sigma(gamma: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,8 +50,32 @@ def expected_reconstruction(gamma_0: float) -> Tensor:
     return reconstruction(pairs[:, :1], pairs[:, 1:], gamma_0).reshape(LEVELS, GRID) @ weight
 
 
+def ancestral_step(z: Tensor, predicted: Tensor, gamma_t: Tensor, gamma_s: Tensor, noise: Tensor) -> Tensor:
+    """A draw of z at an earlier time s given z at t and the epsilon predicted there, by standard normal noise of z's shape."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_and_sigma(gamma_t), alpha_and_sigma(gamma_s)
+    change = -torch.expm1(gamma_s - gamma_t)
+    mean = alpha_s / alpha_t * (z - sigma_t * change * predicted)
+    return mean + sigma_s * change.sqrt() * noise
+
+
+def ddim_step(z: Tensor, predicted: Tensor, gamma_t: Tensor, gamma_s: Tensor) -> Tensor:
+    """z at an earlier time s from the x and the epsilon predicted of z at t, without chance (Song et al. 2021, DDIM).
+
+    Many small steps follow the probability-flow ODE: in one dimension a quantile of z at t goes to the same quantile at s.
+
+        >>> z, gamma_t, gamma_s = torch.ones(1), torch.tensor(0.0), torch.tensor(-2.0)
+        >>> ddim_step(z, torch.zeros(1), gamma_t, gamma_s)  # all of z is x, which alpha_s / alpha_t makes larger
+        tensor([1.3273])
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_and_sigma(gamma_t), alpha_and_sigma(gamma_s)
+    return alpha_s / alpha_t * (z - sigma_t * predicted) + sigma_s * predicted
+
+
 class DiffusionModel(nn.Module, ABC):
     """The bound, the objective and samples of a model that predicts noise; a subclass implements `predict_noise`.
+
+    sampler: of images, "ancestral", which draws noise in each of its `steps`, or "ddim", whose image depends on z at time 1 alone.
+    Raises UserError for another.
 
     The noise of one image's objective, and of one sample of its bound, is a row of numbers: the first is t, through the normal
     distribution function, and the others are epsilon.
@@ -56,9 +83,19 @@ class DiffusionModel(nn.Module, ABC):
 
     observation = "centred"
 
-    def __init__(self, image_shape: tuple[int, int, int], gamma_0: float, gamma_1: float, steps: int):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        gamma_0: float,
+        gamma_1: float,
+        steps: int,
+        sampler: str = "ancestral",
+    ):
         super().__init__()
-        self.image_shape, self.gamma_0, self.gamma_1, self.steps = tuple(image_shape), gamma_0, gamma_1, steps
+        if sampler not in SAMPLERS:
+            raise UserError(f"sampler is {sampler!r}; {suggest(sampler, SAMPLERS)}")
+        self.image_shape, self.gamma_0, self.gamma_1 = tuple(image_shape), gamma_0, gamma_1
+        self.steps, self.sampler = steps, sampler
         self.noise_shape = (1 + torch.Size(image_shape).numel(),)
         self.register_buffer("reconstruction", expected_reconstruction(gamma_0).float())
 
@@ -101,15 +138,14 @@ class DiffusionModel(nn.Module, ABC):
         z = torch.randn(n, *self.image_shape, generator=generator, device=device)
         times = torch.linspace(1, 0, self.steps + 1, device=device)
         for t, s in pairwise(times):
-            noise = torch.randn(z.shape, generator=generator, device=device)
-            z = self._earlier(z, self.gamma(t), self.gamma(s), noise)
+            z = self._earlier(z, self.gamma(t), self.gamma(s), generator)
         levels = ((z / alpha_and_sigma(self.gamma(times[-1]))[0]).clamp(-1, 1) * 0.5 + 0.5).mul(LEVELS - 1).round()
         return 2 * levels / (LEVELS - 1) - 1 if observation else levels / (LEVELS - 1)
 
-    def _earlier(self, z: Tensor, gamma_t: Tensor, gamma_s: Tensor, noise: Tensor) -> Tensor:
-        """z at an earlier time s given z at t, by ancestral sampling."""
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_and_sigma(gamma_t), alpha_and_sigma(gamma_s)
-        change = -torch.expm1(gamma_s - gamma_t)
+    def _earlier(self, z: Tensor, gamma_t: Tensor, gamma_s: Tensor, generator: torch.Generator | None) -> Tensor:
+        """z at an earlier time s given z at t, by the model's sampler."""
         predicted = self.predict_noise(z, gamma_t.expand(len(z)))
-        mean = alpha_s / alpha_t * (z - sigma_t * change * predicted)
-        return mean + sigma_s * change.sqrt() * noise
+        if self.sampler == "ddim":
+            return ddim_step(z, predicted, gamma_t, gamma_s)
+        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        return ancestral_step(z, predicted, gamma_t, gamma_s, noise)

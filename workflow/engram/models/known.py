@@ -33,7 +33,9 @@ KNOWN = {
     ),
     "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden"), ("exact",)),
     "unet_diffusion": Known(
-        "engram.models.unet_diffusion:UNetDiffusion", ("channels", "layers", "gamma_0", "gamma_1", "steps"), ("bound",)
+        "engram.models.unet_diffusion:UNetDiffusion",
+        ("channels", "layers", "gamma_0", "gamma_1", "steps", "sampler"),
+        ("bound",),
     ),
     "gaussian": Known(
         "engram.models.gaussian:Gaussian", ("covariance", "variance", "least_variance"), ("exact",), is_fitted=True

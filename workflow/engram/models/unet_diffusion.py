@@ -12,7 +12,8 @@ class UNetDiffusion(DiffusionModel):
     """Predicts noise by a convolutional U-Net without attention.
 
     channels: of each resolution, the first being the image's own, each further one half of it. layers: residual blocks at each.
-    gamma_0, gamma_1: minus the log signal-to-noise ratios at times 0 and 1. steps: of sampling.
+    gamma_0, gamma_1: minus the log signal-to-noise ratios at times 0 and 1. steps: of sampling, by the
+    sampler "ancestral" or "ddim".
     """
 
     def __init__(
@@ -23,8 +24,9 @@ class UNetDiffusion(DiffusionModel):
         gamma_0: float = -13.3,
         gamma_1: float = 5.0,
         steps: int = 250,
+        sampler: str = "ancestral",
     ):
-        super().__init__(image_shape, gamma_0, gamma_1, steps)
+        super().__init__(image_shape, gamma_0, gamma_1, steps, sampler)
         of_image, height, width = image_shape
         halvings = 2 ** (len(channels) - 1)
         if height % halvings or width % halvings:
