@@ -14,6 +14,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from engram.errors import UserError
 from engram.likelihood.estimation import estimate
+from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.models.diffusion import (
     SAMPLERS,
     DiffusionModel,
@@ -196,3 +197,24 @@ def test_evenly_spaced_times_leave_the_mean_of_the_bound_as_it_is_and_lower_its_
     apart = np.array([float(model(x.expand(50, 1, 1, 1), each).mean()) for each in noise])
     error = math.hypot(spaced.std(), apart.std()) / 20
     assert abs(spaced.mean() - apart.mean()) < 4 * error and spaced.std() < apart.std()
+
+
+def test_the_standard_error_from_two_draws_is_the_distance_from_the_closed_form_and_that_from_one_is_too_large():
+    """Of copies of one image, each with noise of its own."""
+    shape, level = (1, 4, 4), 0.6
+    model = Mixture(shape, (1.0,), (0.0,), (0.5,))
+    noise = torch.randn(100_000, 1, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    outside = reconstruction(torch.full_like(noise, level), noise, model.gamma_0).mean()
+    truth = 16 * (model.closed_form(level)[0] + float(outside))
+
+    def judged(draws, copies):
+        settings = {"proposal": "bound", "samples": 16, "observation": "fixed", "draws": draws}
+        evaluation = Evaluation(settings, shape, (42, "copies"), torch.device("cpu"))
+        return evaluate(evaluation, [model], ["model"], np.full((copies, 16), 204, dtype=np.uint8))
+
+    one, two = judged(1, 100), judged(2, 600)
+    assert torch.equal(one.log_px[:, 0], two.log_px[:, 0, :100]) and two.standard_error.shape == (1, 2, 600)
+    assert torch.equal(two.standard_error[:, 0], two.standard_error[:, 1])
+    distance = float((two.log_px - truth).square().mean())
+    assert float(two.standard_error.square().mean()) == pytest.approx(distance, rel=0.15)
+    assert float(one.standard_error.square().mean()) > 2 * distance

@@ -104,7 +104,7 @@ def test_estimates_are_stored_in_float32_as_they_are_computed(models, images, tm
     settings = evaluation.Evaluation(FIXED | {"samples": samples}, SHAPE, STREAM, torch.device("cpu"))
     estimates = evaluation.evaluate(settings, models, [("e", "repeat-03", fold, 5) for fold in range(3)], images)
     about_images = xr.Dataset({name: ("sample", np.arange(23) % 2) for name in ("split", "label")})
-    variables = stage.variables(estimates, "repeat-03", np.arange(3), about_images, "laplace")
+    variables = stage.variables(estimates, "repeat-03", np.arange(3), about_images, stage.meanings("laplace", False, 1))
     artifacts.write(tmp_path / "epoch-5.h5", "likelihood", variables, {})
     stored = artifacts.read(tmp_path / "epoch-5.h5", "likelihood")
     for name in ("log_px", "elbo", "standard_error", "effective_samples", "pareto_k"):

@@ -73,7 +73,10 @@ def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path
 
 
 def test_a_bound_is_called_one_in_the_file_and_in_the_report():
-    assert "lower bound" in stage.LOG_PX["bound"] and "model itself" in stage.LOG_PX["exact"]
+    for proposal, draws, words in (("bound", 1, "taken for independent"), ("bound", 2, "over the draws")):
+        meaning = stage.meanings(proposal, True, draws)
+        assert "lower bound" in meaning["log_px"][1] and words in meaning["standard_error"][1]
+    assert "model itself" in stage.meanings("exact", False, 1)["log_px"][1]
 
     class Scores:
         attrs = {}  # noqa: RUF012

@@ -35,7 +35,8 @@ class Bounds:
 def average(values: Tensor) -> Estimate:
     """The bound from its samples (n, samples): their mean, and its standard error, infinite for a single sample.
 
-    All samples count alike, so all are effective, and there is no tail of weights to fear. log_px is the bound, too.
+    The error takes the samples for independent; of evenly spaced ones it is too large, and `error_of_draws` is right. All
+    samples count alike, so all are effective, and there is no tail of weights to fear. log_px is the bound, too.
     """
     n, samples = values.shape
     wide = values.double()
@@ -44,3 +45,12 @@ def average(values: Tensor) -> Estimate:
     parts = wide.mean(1), wide.mean(1), error, full, torch.full_like(error, torch.nan)
     spent = torch.full((n,), samples, dtype=torch.int64, device=values.device)
     return Estimate(*(part.to(values.dtype) for part in parts), torch.zeros_like(spent, dtype=torch.bool), spent)
+
+
+def error_of_draws(log_px: Tensor) -> Tensor:
+    """Standard error of the bound from one draw, nats: its standard deviation over the draws, the same for each of them.
+
+    log_px: (..., draws, n), of two or more draws, which are independent of one another; so is the answer. How the samples
+    within a draw depend on one another does not matter.
+    """
+    return log_px.double().std(-2, keepdim=True).to(log_px.dtype).expand_as(log_px)

@@ -184,6 +184,11 @@ def is_latent(model: nn.Module) -> bool:
     return offers(model, LatentModel) or offers(model, ProposingModel)
 
 
+def is_bound(model: nn.Module, proposal: str) -> bool:
+    """Whether what stands for log p is a lower bound on it: the proposal asks for one, or the model offers nothing else."""
+    return proposal == "bound" or not (is_latent(model) or offers(model, ExactModel))
+
+
 def _sampling(
     model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
 ) -> Importance | Exact | Bounds:

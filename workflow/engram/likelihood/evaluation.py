@@ -6,14 +6,15 @@ from the CPU they would take longer than the estimates.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engram.likelihood.estimation import estimate, estimate_to_precision, noise_of_sample
+from engram.likelihood.bound import error_of_draws
+from engram.likelihood.estimation import estimate, estimate_to_precision, is_bound, noise_of_sample
 from engram.likelihood.importance import Estimate, join
 from engram.models import observations
 from engram.randomness import image_normals, image_uniforms, seed_sequence, torch_generator
@@ -58,7 +59,8 @@ def evaluate(
 ) -> Estimate:
     """Estimate log p of uint8 `images` (n, pixels) under `models`: every field is (models, draws, n), on the CPU.
 
-    `names` has one name per model, for its random streams.
+    `names` has one name per model, for its random streams. The standard error of a bound is that over its draws, if there are
+    two or more.
     """
     chunk, parts = at_once(CHUNK, evaluation.device), []
     with Progress(len(models) * evaluation.draws * len(images), title, " images") as progress:
@@ -69,7 +71,10 @@ def evaluate(
                 of_draws.append(join(estimates, torch.stack))
                 progress.update(len(models) * len(rows))
             parts.append(join(of_draws, lambda values: torch.stack(values, 1).cpu()))
-    return join(parts, lambda values: torch.cat(values, -1))
+    estimates = join(parts, lambda values: torch.cat(values, -1))
+    if evaluation.draws > 1 and is_bound(models[0], evaluation.estimator["proposal"]):
+        return replace(estimates, standard_error=error_of_draws(estimates.log_px))
+    return estimates
 
 
 def _of_each_model(

@@ -13,6 +13,7 @@ from engram.designs.membership import FULL
 from engram.errors import about
 from engram.files import artifacts, provenance
 from engram.files.artifacts import variable
+from engram.likelihood.estimation import is_bound
 from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.likelihood.importance import Estimate
 from engram.runtime.device import claimed_device, describe
@@ -20,8 +21,6 @@ from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
 from engram.training import trained
 
-# What log_px is, by the estimator's proposal; an importance-sampled one where it is not said.
-LOG_PX = {"exact": "log p(x) of the model itself, pixel space", "bound": "lower bound on log p(x), pixel space"}
 MEANING = {
     "log_px": ("nats", "importance-sampled log p(x), pixel space"),
     "elbo": ("nats", "mean log importance weight: the evidence lower bound of the proposal, pixel space"),
@@ -30,6 +29,22 @@ MEANING = {
     "pareto_k": ("1", "Pareto shape of the largest importance weights; above 0.7 log_px is not to be trusted"),
     "samples": ("1", "importance samples the image got"),
     "fell_back": ("1", "the Laplace proposal could not be had and the model's own was used"),
+}
+# What differs where nothing is importance-sampled: of an exact log p, and of a bound from one draw and from several.
+EXACT = {"log_px": ("nats", "log p(x) of the model itself, pixel space")}
+BOUND = {
+    "log_px": ("nats", "lower bound on log p(x), pixel space"),
+    "elbo": ("nats", "the same lower bound"),
+    "standard_error": (
+        "nats",
+        "standard error of log_px from the spread of its samples, taken for independent: too large of evenly spaced ones",
+    ),
+}
+BOUND_OF_DRAWS = BOUND | {
+    "standard_error": (
+        "nats",
+        "standard error of log_px from one draw: standard deviation of log_px over the draws, the same for each draw",
+    )
 }
 
 # A single sample has no standard error, few samples have no Pareto shape, and an exact log p has no samples at all.
@@ -65,6 +80,7 @@ def run(
         with about(f"experiments.{experiment}, estimator {estimator}"):
             estimates = evaluate(evaluation, networks, names, data.images.values, title)
         wall_seconds = time.monotonic() - started
+    bound = is_bound(networks[0], settings["proposal"])
     fell_back = int(estimates.fell_back.sum())
     if fell_back:
         log.warning("%d of %d estimates fell back to the model's own proposal", fell_back, estimates.fell_back.numel())
@@ -78,15 +94,26 @@ def run(
         wall_seconds=wall_seconds,
         peak_memory_bytes=peak_memory(),
         fell_back_to_encoder=fell_back,
+        log_px_is_bound=int(bound),
     )
-    of_images = variables(estimates, repeat, stored.fold.values, data, settings["proposal"])
+    of_images = variables(
+        estimates, repeat, stored.fold.values, data, meanings(settings["proposal"], bound, evaluation.draws)
+    )
     artifacts.write(output, "likelihood", of_images, attributes)
 
 
-def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset, proposal: str) -> dict[str, tuple]:
-    """The artifact's variables: the estimates, and which models and images they are of."""
+def meanings(proposal: str, bound: bool, draws: int) -> dict[str, tuple[str, str]]:
+    """Units and meaning of each field of an estimate, by the estimator's proposal, whether it is a bound, and its draws."""
+    if bound:
+        return MEANING | (BOUND_OF_DRAWS if draws > 1 else BOUND)
+    return MEANING | (EXACT if proposal == "exact" else {})
+
+
+def variables(
+    estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset, meanings: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple]:
+    """The artifact's variables: the estimates, what they mean, and which models and images they are of."""
     number = -1 if repeat == FULL else int(repeat.removeprefix("repeat-"))
-    meanings = MEANING | {"log_px": ("nats", LOG_PX.get(proposal, MEANING["log_px"][1]))}
     return {
         name: variable(("model", "draw", "sample"), _in_float32(getattr(estimates, name)), *meaning, name in UNDEFINED)
         for name, meaning in meanings.items()
