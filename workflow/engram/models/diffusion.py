@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from engram.models.observations import some_weights
+
 LEVELS = 256
 
 
@@ -83,11 +85,12 @@ class DiffusionModel(nn.Module, ABC):
     @torch.no_grad()
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """Images, (n, *image_shape), by `steps` steps from time 1 to 0: in [0, 1], or with observation=True levels on [-1, 1]."""
-        device = next(self.parameters()).device
-        z = torch.randn(n, *self.image_shape, generator=generator, device=device)
-        times = torch.linspace(1, 0, self.steps + 1, device=device)
+        weights = some_weights(self)
+        as_weights = {"device": weights.device, "dtype": weights.dtype}
+        z = torch.randn(n, *self.image_shape, generator=generator, **as_weights)
+        times = torch.linspace(1, 0, self.steps + 1, **as_weights)
         for t, s in pairwise(times):
-            noise = torch.randn(z.shape, generator=generator, device=device)
+            noise = torch.randn(z.shape, generator=generator, **as_weights)
             z = self._earlier(z, self.gamma(t), self.gamma(s), noise)
         levels = ((z / alpha_and_sigma(self.gamma(times[-1]))[0]).clamp(-1, 1) * 0.5 + 0.5).mul(LEVELS - 1).round()
         return 2 * levels / (LEVELS - 1) - 1 if observation else levels / (LEVELS - 1)
