@@ -7,6 +7,7 @@ import xarray as xr
 
 from engram.files import artifacts
 from engram.likelihood import stage as likelihood_stage
+from engram.models.kernel_density import KernelDensity
 from engram.models.observations import draw_fixed, log_pixel_volume
 from engram.training import stage, trained
 
@@ -107,3 +108,31 @@ def test_stored_models_are_the_fitted_ones_and_draw_samples(dataset, tmp_path):
     drawn = model.sample(20, observation=True, generator=torch.Generator().manual_seed(0)).flatten(1).numpy()
     nearest = ((drawn[:, None] - x[seen][None]) ** 2).sum(2).min(1)
     assert nearest.max() < 1e-4
+
+
+class OnlyABound(KernelDensity):
+    """Its bound is a kernel density's log p, whatever the noise; it also has a weight, which is drawn and never fitted."""
+
+    log_prob = property()  # as if there were none
+    noise_shape = (2, 1)
+
+    def __init__(self, image_shape):
+        super().__init__(image_shape, bandwidth=0.8)
+        self.shift = torch.nn.Parameter(torch.randn((), dtype=torch.float64))
+
+    def bound(self, x, noise):
+        return KernelDensity.log_prob(self, x - self.shift)[:, None].expand(noise.shape[:2])
+
+    def fit(self, x):
+        super().fit(x - self.shift.detach())
+
+
+def test_a_fit_that_gives_a_bound_alone_has_losses_too_and_keeps_its_weights(dataset, tmp_path):
+    torch.manual_seed(3)
+    likelihood, stored = run(dataset, tmp_path, {"name": "test_fitted:OnlyABound"})
+    (x, volume), seen = observed(dataset), seen_by_each(4)
+    assert len({*stored["shift"].values[0].tolist()}) == 4
+    for fold in range(4):
+        expected = kernels(x, seen[fold]) + volume
+        np.testing.assert_allclose(likelihood.log_px.values[fold, 0], expected, rtol=1e-6)
+        assert stored.loss_train.values[0, fold] == pytest.approx(-expected[seen[fold]].mean(), rel=1e-6)

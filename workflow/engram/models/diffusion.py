@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engram.errors import UserError, suggest
+from engram.models.observations import some_weights
 
 LEVELS = 256
 GRID = 201  # values of epsilon for its mean
@@ -134,9 +135,10 @@ class DiffusionModel(nn.Module, ABC):
     @torch.no_grad()
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """Images, (n, *image_shape), by `steps` steps from time 1 to 0: in [0, 1], or with observation=True levels on [-1, 1]."""
-        device = next(self.parameters()).device
-        z = torch.randn(n, *self.image_shape, generator=generator, device=device)
-        times = torch.linspace(1, 0, self.steps + 1, device=device)
+        weights = some_weights(self)
+        as_weights = {"device": weights.device, "dtype": weights.dtype}
+        z = torch.randn(n, *self.image_shape, generator=generator, **as_weights)
+        times = torch.linspace(1, 0, self.steps + 1, **as_weights)
         for t, s in pairwise(times):
             z = self._earlier(z, self.gamma(t), self.gamma(s), generator)
         levels = ((z / alpha_and_sigma(self.gamma(times[-1]))[0]).clamp(-1, 1) * 0.5 + 0.5).mul(LEVELS - 1).round()
@@ -147,5 +149,5 @@ class DiffusionModel(nn.Module, ABC):
         predicted = self.predict_noise(z, gamma_t.expand(len(z)))
         if self.sampler == "ddim":
             return ddim_step(z, predicted, gamma_t, gamma_s)
-        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
         return ancestral_step(z, predicted, gamma_t, gamma_s, noise)

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from engram.errors import about
 from engram.models import observations
 from engram.models.building import build
+from engram.models.protocols import ExactModel, noise_shape, offers
+from engram.randomness import image_normals
 from engram.training.plan import Losses, Plan
 from engram.training.trained import state_of
 
 
 def fit(plan: Plan, images: Tensor, dataset: str) -> tuple[list[nn.Module], Losses]:
     """The models of a plan, fitted to uint8 `images` (n, pixels) of a data set, and -log p of what they saw and did not see.
+
+    Where a model gives a bound on log p alone, its losses are of one sample of that for each image.
 
     `dataset` names the draws of x, as in the likelihoods.
     """
@@ -31,7 +35,7 @@ def fit(plan: Plan, images: Tensor, dataset: str) -> tuple[list[nn.Module], Loss
     for model, rows in zip(models, plan.trained_on, strict=True):
         model.to(images.device).eval().fit(x[rows])
     losses = [
-        np.array([[_loss(model, x[rows]) for model, rows in zip(models, of_models, strict=True)]])
+        np.array([[_loss(model, x[rows], rows, plan.seed) for model, rows in zip(models, of_models, strict=True)]])
         for of_models in (plan.trained_on, plan.held_out)
     ]
     return models, Losses(*losses)
@@ -39,7 +43,7 @@ def fit(plan: Plan, images: Tensor, dataset: str) -> tuple[list[nn.Module], Loss
 
 def stacked(models: Sequence[nn.Module]) -> dict[str, np.ndarray]:
     """Every buffer by name, (1, model, ...); those with a row for each image are filled with zeros to the longest."""
-    each = [{name: value.cpu().numpy() for name, value in state_of(model).items()} for model in models]
+    each = [{name: value.detach().cpu().numpy() for name, value in state_of(model).items()} for model in models]
     return {name: np.stack(_padded([values[name] for values in each]))[None] for name in each[0]}
 
 
@@ -51,9 +55,14 @@ def _padded(values: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, x: Tensor) -> float:
-    """Mean -log p of an image in nats, in pixel space; NaN of none."""
+def _loss(model: nn.Module, x: Tensor, rows: np.ndarray, seed: int) -> float:
+    """Mean -log p of an image in nats, in pixel space; NaN of none. `rows` of the data set name the noise of a bound."""
     if not len(x):
         return float("nan")
-    log_px = model.log_prob(x) + observations.log_pixel_volume(x, model.observation)
+    if offers(model, ExactModel):
+        log_px = model.log_prob(x)
+    else:
+        noise = image_normals(rows, (1, *noise_shape(model)), seed, "fitted", "loss").to(x)
+        log_px = model.bound(x, noise).squeeze(1)
+    log_px = log_px + observations.log_pixel_volume(x, model.observation)
     return -float(log_px.double().mean())

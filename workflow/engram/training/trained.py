@@ -114,20 +114,20 @@ def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def put_state(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Give a model the parameters and buffers that `state_of` another gave. Raises ValueError if a shape or type differs.
 
-    Only what was fitted may have another shape than in a fresh model: it may hold a row for each image.
+    Only a fitted model's buffers may have another shape than in a fresh one: they may hold a row for each image.
     """
-    if offers(model, FittedModel):
-        _put_buffers(model, state)
-        return
+    of_a_fit = dict(model.named_buffers()) if offers(model, FittedModel) else {}
     for name, value in state_of(model).items():
-        if (value.shape, value.dtype) != (state[name].shape, state[name].dtype):
+        if name in of_a_fit:
+            _put_buffer(model, name, state[name])
+        elif (value.shape, value.dtype) != (state[name].shape, state[name].dtype):
             raise ValueError(
                 f"{name} is {tuple(state[name].shape)} {state[name].dtype}, not {tuple(value.shape)} {value.dtype}"
             )
-        value.copy_(state[name])
+        else:
+            value.copy_(state[name])
 
 
-def _put_buffers(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    for name, _ in list(model.named_buffers()):
-        module, _, own = name.rpartition(".")
-        setattr(model.get_submodule(module), own, state[name].clone())
+def _put_buffer(model: torch.nn.Module, name: str, value: torch.Tensor) -> None:
+    module, _, own = name.rpartition(".")
+    setattr(model.get_submodule(module), own, value.clone())
