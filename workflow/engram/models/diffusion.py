@@ -5,13 +5,18 @@ sigmoid(gamma), and gamma = -log signal-to-noise ratio, which rises linearly fro
 was. All terms are in nats, and together a bound on the log-probability of the 8-bit image.
 """
 
+import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from engram.runtime.device import at_once
+
 LEVELS = 256
+NEGLIGIBLE = 9  # standard deviations: exp(-9^2 / 2) is below a double's last digit
+PIXELS_AT_ONCE = 2**16  # through the network on a CPU, which bounds memory; more at once are slower, too
 
 
 def alpha_and_sigma(gamma: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,13 +31,23 @@ def prior_divergence(x: Tensor, gamma_1: float) -> Tensor:
 
 
 def reconstruction(x: Tensor, epsilon: Tensor, gamma_0: float) -> Tensor:
-    """log p(x | z) at time 0, (n,): each pixel's level among 256, by its distance from z / alpha = x + exp(gamma_0 / 2) epsilon."""
-    width = x.new_tensor(0.5 * gamma_0).exp()
-    levels = torch.linspace(-1, 1, LEVELS, dtype=x.dtype, device=x.device)
-    observed = x + width * epsilon
-    logits = -0.5 * ((observed.unsqueeze(-1) - levels) / width) ** 2
-    own = -0.5 * epsilon**2
-    return (own - logits.logsumexp(-1)).flatten(1).sum(1)
+    """log p(x | z) at time 0, (n,): each pixel's level among 256, by its distance from z / alpha = x + exp(gamma_0 / 2) epsilon.
+
+    One level after the other, so that memory is that of x, and only those near the nearest: all others together are less than
+    a double's last digit.
+    """
+    width, half = math.exp(0.5 * gamma_0), (LEVELS - 1) / 2
+    nearest = ((x + width * epsilon + 1) * half).round().clamp(0, LEVELS - 1)
+
+    def square(level: Tensor) -> Tensor:
+        return (epsilon + (x - (level / half - 1)) / width) ** 2
+
+    least, total = square(nearest), torch.zeros_like(x)
+    reach = min(LEVELS - 1, math.ceil(NEGLIGIBLE * width * half))
+    for level in (nearest + away for away in range(-reach, reach + 1)):
+        weight = torch.exp(0.5 * (least - square(level)))
+        total = total + torch.where((level >= 0) & (level < LEVELS), weight, 0)
+    return (0.5 * (least - epsilon**2) - total.log()).flatten(1).sum(1)
 
 
 class DiffusionModel(nn.Module, ABC):
@@ -53,6 +68,17 @@ class DiffusionModel(nn.Module, ABC):
     def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
         """epsilon, (n, *image_shape), of z at gamma (n,)."""
 
+    def _predicted(self, z: Tensor, gamma: Tensor) -> Tensor:
+        """What `predict_noise` gives, of so many images at a time that memory stays bounded.
+
+        A batch of training is bounded by its size, and stays one for networks that look at all of it, as batch norm does.
+        """
+        if self.training:
+            return self.predict_noise(z, gamma)
+        images = max(1, at_once(PIXELS_AT_ONCE, z.device) // math.prod(self.image_shape[1:]))
+        parts = zip(z.split(images), gamma.split(images), strict=True)
+        return torch.cat([self.predict_noise(*part) for part in parts])
+
     def gamma(self, t: Tensor) -> Tensor:
         return self.gamma_0 + (self.gamma_1 - self.gamma_0) * t
 
@@ -60,7 +86,7 @@ class DiffusionModel(nn.Module, ABC):
         """1/2 gamma'(t) |epsilon - predicted epsilon|^2, (n,): its mean over t and epsilon is the bound's third term."""
         gamma = self.gamma(t)
         alpha, sigma = (part.reshape(-1, *[1] * (x.ndim - 1)) for part in alpha_and_sigma(gamma))
-        error = epsilon - self.predict_noise(alpha * x + sigma * epsilon, gamma)
+        error = epsilon - self._predicted(alpha * x + sigma * epsilon, gamma)
         return 0.5 * (self.gamma_1 - self.gamma_0) * (error**2).flatten(1).sum(1)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -96,6 +122,6 @@ class DiffusionModel(nn.Module, ABC):
         """z at an earlier time s given z at t, by ancestral sampling."""
         (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_and_sigma(gamma_t), alpha_and_sigma(gamma_s)
         change = -torch.expm1(gamma_s - gamma_t)
-        predicted = self.predict_noise(z, gamma_t.expand(len(z)))
+        predicted = self._predicted(z, gamma_t.expand(len(z)))
         mean = alpha_s / alpha_t * (z - sigma_t * change * predicted)
         return mean + sigma_s * change.sqrt() * noise
