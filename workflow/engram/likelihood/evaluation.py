@@ -5,6 +5,7 @@ numbers); with `resampled`, the published recipe, each model and epoch judges a 
 from the CPU they would take longer than the estimates.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,8 @@ from engram.randomness import image_normals, image_uniforms, seed_sequence, torc
 from engram.runtime.device import at_once
 from engram.runtime.jobs import Progress
 
-CHUNK = 256  # images drawn at a time on a CPU
+CHUNK = 256  # images drawn at a time on a CPU, or fewer where their noise is more than so many numbers
+NOISE = 2**21
 OF_ESTIMATE = ("proposal", "samples", "newton_steps", "proposal_scale")  # settings of either way to estimate
 OF_PRECISION = ("target_standard_error", "max_samples")
 
@@ -62,19 +64,32 @@ def evaluate(
     `names` has one name per model, for its random streams. The standard error of a bound is that over its draws, if there are
     two or more.
     """
-    chunk, parts = at_once(CHUNK, evaluation.device), []
+    chunk, parts = _images_at_once(evaluation, models[0]), []
     with Progress(len(models) * evaluation.draws * len(images), title, " images") as progress:
         for start in range(0, len(images), chunk):
             rows, of_draws = np.arange(start, min(start + chunk, len(images))), []
             for draw in range(evaluation.draws):
-                estimates = _of_each_model(evaluation, models, names, images[rows], rows, draw)
+                estimates = []
+                for of_model in _of_each_model(evaluation, models, names, images[rows], rows, draw):
+                    estimates.append(of_model)
+                    progress.update(len(rows))
                 of_draws.append(join(estimates, torch.stack))
-                progress.update(len(models) * len(rows))
             parts.append(join(of_draws, lambda values: torch.stack(values, 1).cpu()))
     estimates = join(parts, lambda values: torch.cat(values, -1))
     if evaluation.draws > 1 and is_bound(models[0], evaluation.estimator["proposal"]):
         return replace(estimates, standard_error=error_of_draws(estimates.log_px))
     return estimates
+
+
+def _images_at_once(evaluation: Evaluation, model: nn.Module) -> int:
+    """As many as are drawn at a time: the noise of a bound is as large as all of its samples of an image."""
+    settings, weights = evaluation.estimator, observations.some_weights(model)
+    blank = torch.zeros(1, *evaluation.image_shape, dtype=observations.precision(model))
+    blank = blank if weights is None else blank.to(weights.device)
+    samples = settings.get("max_samples", settings.get("samples", 1))
+    of_image = samples * math.prod(noise_of_sample(model, blank, settings["proposal"]))
+    most = at_once(NOISE, evaluation.device) // max(1, of_image)
+    return max(1, min(at_once(CHUNK, evaluation.device), most))
 
 
 def _of_each_model(

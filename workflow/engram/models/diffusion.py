@@ -5,6 +5,7 @@ sigmoid(gamma), and gamma = -log signal-to-noise ratio, which rises linearly fro
 was. All terms are in nats, and together a bound on the log-probability of the 8-bit image.
 """
 
+import math
 from abc import ABC, abstractmethod
 from functools import cache
 from itertools import pairwise
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 
 from engram.errors import UserError, suggest
 from engram.models.observations import some_weights
+from engram.runtime.device import at_once
 
 LEVELS = 256
 GRID = 201  # values of epsilon for its mean
 SAMPLERS = ("ancestral", "ddim")
+PIXELS_AT_ONCE = 2**16  # through the network on a CPU, which bounds memory; more at once are slower, too
 
 
 def alpha_and_sigma(gamma: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,6 +107,17 @@ class DiffusionModel(nn.Module, ABC):
     def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
         """epsilon, (n, *image_shape), of z at gamma (n,)."""
 
+    def _predicted(self, z: Tensor, gamma: Tensor) -> Tensor:
+        """What `predict_noise` gives, of so many images at a time that memory stays bounded.
+
+        A batch of training is bounded by its size, and stays one for networks that look at all of it, as batch norm does.
+        """
+        if self.training:
+            return self.predict_noise(z, gamma)
+        images = max(1, at_once(PIXELS_AT_ONCE, z.device) // math.prod(self.image_shape[1:]))
+        parts = zip(z.split(images), gamma.split(images), strict=True)
+        return torch.cat([self.predict_noise(*part) for part in parts])
+
     def gamma(self, t: Tensor) -> Tensor:
         return self.gamma_0 + (self.gamma_1 - self.gamma_0) * t
 
@@ -111,7 +125,7 @@ class DiffusionModel(nn.Module, ABC):
         """1/2 gamma'(t) |epsilon - predicted epsilon|^2, (n,): its mean over t and epsilon is the bound's third term."""
         gamma = self.gamma(t)
         alpha, sigma = (part.reshape(-1, *[1] * (x.ndim - 1)) for part in alpha_and_sigma(gamma))
-        error = epsilon - self.predict_noise(alpha * x + sigma * epsilon, gamma)
+        error = epsilon - self._predicted(alpha * x + sigma * epsilon, gamma)
         return 0.5 * (self.gamma_1 - self.gamma_0) * (error**2).flatten(1).sum(1)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -146,7 +160,7 @@ class DiffusionModel(nn.Module, ABC):
 
     def _earlier(self, z: Tensor, gamma_t: Tensor, gamma_s: Tensor, generator: torch.Generator | None) -> Tensor:
         """z at an earlier time s given z at t, by the model's sampler."""
-        predicted = self.predict_noise(z, gamma_t.expand(len(z)))
+        predicted = self._predicted(z, gamma_t.expand(len(z)))
         if self.sampler == "ddim":
             return ddim_step(z, predicted, gamma_t, gamma_s)
         noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
