@@ -40,11 +40,12 @@ def experiment(
     wide=False,
     classes=True,
     alike="",
+    bound=False,
 ) -> dict:
     """Write the artifacts under `folder` and return their paths.
 
     `wide` gives scores and log p the ranges of CelebA's; without `classes` images have none; `alike` are all images, or all
-    "scores" (and log p).
+    "scores" (and log p). With `bound` log p is a lower bound, of two draws.
     """
     rng = np.random.default_rng(seed)
     label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
@@ -59,7 +60,7 @@ def experiment(
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
     for number, path in enumerate(paths["scores"].values()):
         offset = 3.0 if number == 0 else 0.0
-        _scores(path, label[:n], shown_class[:n], rng, offset, made_by, wide, alike == "scores")
+        _scores(path, label[:n], shown_class[:n], rng, offset, made_by, wide, alike == "scores", bound)
     return paths
 
 
@@ -114,7 +115,7 @@ def _models(path, count, rng, made_by) -> None:
     artifacts.write(path, "models", variables, made_by)
 
 
-def _scores(path, label, shown_class, rng, offset, made_by, wide, alike) -> None:
+def _scores(path, label, shown_class, rng, offset, made_by, wide, alike, bound) -> None:
     n = len(label)
     final = offset + rng.standard_normal(n) + rng.gamma(0.6, 3, n) * (1 + 0.3 * label)
     final[min(TOP, n - 1)] = final.max() + 10
@@ -151,7 +152,11 @@ def _scores(path, label, shown_class, rng, offset, made_by, wide, alike) -> None
     budget = {"split_half_reliability": 0.5, "smallest_detectable_score": 6.0, "p_value_floor": 1e-4}
     # The first estimator's proposals are poor, the others' are good.
     worth = Quality(0.0, 0.4, 0.96, 1.3) if offset else Quality(0.0, 0.0, float("nan"), 7.5)
-    artifacts.write(path, "scores", variables, made_by | budget | worth.attributes())
+    if bound:
+        variables["standard_error_of_draws"] = variable(
+            per_epoch, np.full((2, n), 0.4), "nats", "sd over draws / sqrt(2)"
+        )
+    artifacts.write(path, "scores", variables, made_by | budget | worth.attributes() | {"log_px_is_bound": int(bound)})
 
 
 def analysed(folder: Path, **settings) -> dict:

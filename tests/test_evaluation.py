@@ -8,8 +8,10 @@ import torch
 import xarray as xr
 
 from engram.files import artifacts
+from engram.files.artifacts import variable
 from engram.likelihood import evaluation, stage
 from engram.models import build
+from engram.training import trained
 
 SHAPE = (1, 4, 4)
 FIXED = {"proposal": "encoder", "samples": 6, "observation": "fixed", "draws": 2}
@@ -122,3 +124,31 @@ def test_images_judged_to_a_precision_do_not_depend_on_their_company(models, ima
     part = evaluate(models, images[:9], estimator)
     assert np.array_equal(part.samples, whole.samples[..., :9])
     np.testing.assert_allclose(part.log_px, whole.log_px[..., :9], atol=1e-4)
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+@pytest.mark.parametrize(
+    ("model", "proposal", "is_bound"),
+    [("Bounded", "bound", True), ("Bounded", "encoder", True), ("Flow", "exact", False), ("Plain", "encoder", False)],
+)
+def test_a_likelihood_file_says_whether_its_log_p_is_a_bound(
+    images, tmp_path, monkeypatch, model, proposal, is_bound, draws
+):
+    about_images = {name: variable(("sample",), np.arange(23) % 2, "1", name) for name in ("split", "label")}
+    about_images |= {"images": variable(("sample", "pixel"), images, "1", "grey levels")}
+    named = {"image_shape": list(SHAPE), "dataset": "toy", "dataset_sha256": "0" * 64}
+    artifacts.write(tmp_path / "dataset.h5", "dataset", about_images, named)
+    folds = {"fold": variable(("model",), [0, 1], "1", "fold")}
+    artifacts.write(tmp_path / "models.h5", "models", folds, {"values": "{}"})
+    monkeypatch.setattr(trained, "load_models", lambda *_: [build(f"right_models:{model}", SHAPE) for _ in range(2)])
+    stage.run(
+        tmp_path / "likelihood.h5", tmp_path / "models.h5", tmp_path / "dataset.h5", experiment="e", estimator="mine",
+        repeat="repeat-00", epoch=1, settings=FIXED | {"proposal": proposal, "draws": draws}, seed=1, threads=1,
+    )  # fmt: skip
+    stored = artifacts.read(tmp_path / "likelihood.h5", "likelihood")
+    assert bool(stored.attrs["log_px_is_bound"]) == is_bound
+    assert ("lower bound on log p(x)" in stored.log_px.long_name) == is_bound
+    assert ("over the draws" in stored.standard_error.long_name) == (is_bound and draws == 2)
+    if is_bound and draws == 2:
+        apart = np.diff(stored.log_px.values, axis=1)  # the standard deviation of two values is this / sqrt(2)
+        np.testing.assert_allclose(stored.standard_error, np.repeat(abs(apart) / 2**0.5, 2, axis=1), atol=1e-5)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from engram.likelihood import stage
 from engram.likelihood.estimation import estimate
-from engram.report.page import A_BOUND, _doubts
+from engram.report.page import A_BOUND, ONE_DRAW, _doubts
 from engram.training import batches, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder
@@ -77,8 +78,6 @@ def test_a_bound_is_called_one_in_the_file_and_in_the_report():
         meaning = stage.meanings(proposal, True, draws)
         assert "lower bound" in meaning["log_px"][1] and words in meaning["standard_error"][1]
     assert "model itself" in stage.meanings("exact", False, 1)["log_px"][1]
-
-    class Scores:
-        attrs = {}  # noqa: RUF012
-
-    assert _doubts(Scores, {"proposal": "bound"}) == [A_BOUND] and _doubts(Scores, {"proposal": "exact"}) == []
+    one_draw, exact = (xr.Dataset(attrs={"log_px_is_bound": bound}) for bound in (1, 0))
+    several = one_draw.assign(standard_error_of_draws=(("epoch", "sample"), [[0.3, 0.4]]))
+    assert _doubts(one_draw) == [A_BOUND, ONE_DRAW] and _doubts(several) == [A_BOUND] and _doubts(exact) == []

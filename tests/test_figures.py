@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -14,6 +15,7 @@ import synthetic
 from engram import catalogue
 from engram.figures import style
 from engram.figures.grids import grids, highest, lowest, nearest_to_median
+from engram.figures.labels import in_nats
 from engram.figures.stage import drawing
 from synthetic import FIGURES
 
@@ -49,6 +51,13 @@ def unlabelled(tmp_path_factory):
     for scores in found.scores.values():
         scores["label"][:] = -1
     return found
+
+
+@pytest.fixture(scope="module")
+def bound(tmp_path_factory):
+    """Two estimators whose log p is a lower bound."""
+    estimators = ("bound", "bound_of_many")
+    return synthetic.read(tmp_path_factory.mktemp("bound"), estimators=estimators, bound=True)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -117,8 +126,24 @@ def bars(axes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_text_neither_overlaps_nor_leaves_the_figure_at_the_ranges_of_celeba(wide, name):
-    drawn = draw(name, wide)
+def test_a_score_or_log_p_by_a_bound_says_so_and_no_other_does(bound, grey, name):
+    shown = [[text.get_text() for text in draw(name, each).findobj(Text)] for each in (bound, grey)]
+    says = [sum("by a lower bound on log p" in text for text in texts) for texts in shown]
+    shows_neither = ("losses", "error_by_repeats")
+    assert says[1] == 0 and (says[0] == 0) == (name in shows_neither)
+    unsaid = [text for text in shown[0] if re.search(r"(\bM|\bU).*\(nats\)", text) and "bound on log p" not in text]
+    assert not unsaid, unsaid
+
+
+def test_where_some_estimators_judge_by_a_bound_they_are_named():
+    mixed = {name: xr.Dataset(attrs={"log_px_is_bound": int(name == "mine")}) for name in ("corrected", "mine")}
+    assert in_nats("M", mixed) == "M (nats),\nfor mine by a lower bound on log p"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("kind", ["wide", "bound"])
+def test_text_neither_overlaps_nor_leaves_the_figure_at_the_ranges_of_celeba_and_for_bounds(kind, name, request):
+    drawn = draw(name, request.getfixturevalue(kind))
     FigureCanvasAgg(drawn).draw()
     whole = drawn.bbox.expanded(1.001, 1.001)
     for axes in drawn.axes:

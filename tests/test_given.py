@@ -139,6 +139,11 @@ def test_draws_are_averaged_and_epochs_are_scored_each(tmp_path):
     for epoch, log_px in ((5, draws.mean(axis=1)), (10, LOG_PX)):
         expected = gaussian_mean.score(log_px, IN_TRAINING)
         assert scores["score"].sel(epoch=epoch).values == pytest.approx(expected, abs=FLOAT32)
+    of_each = [gaussian_mean.score(LOG_PX + each, IN_TRAINING) for each in noise]
+    of_draws = scores["standard_error_of_draws"].sel(epoch=5).values
+    assert of_draws == pytest.approx(abs(of_each[0] - of_each[1]) / 2, abs=FLOAT32)
+    assert np.isnan(scores["standard_error_of_draws"].sel(epoch=10)).all(), "a single draw"
+    assert pd.read_csv(tmp_path / "given.csv")["standard_error_of_draws"].isna().all()
 
 
 def test_labels_may_be_words_and_the_columns_of_a_table_name_the_images(tmp_path):

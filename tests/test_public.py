@@ -111,7 +111,12 @@ def test_a_table_of_scores_by_hand():
 
 def test_draws_are_averaged():
     draws = np.stack([LOG_PX - 1, LOG_PX + 1, LOG_PX], axis=1)
-    np.testing.assert_allclose(score(draws, IN_TRAINING, REPEAT)["score"], SCORE)
+    table = score(draws, IN_TRAINING, REPEAT)
+    np.testing.assert_allclose(table["score"], SCORE)
+    np.testing.assert_allclose(table["standard_error_of_draws"], 0, atol=1e-12)
+    draws = np.stack([LOG_PX + IN_TRAINING, LOG_PX - IN_TRAINING], axis=1)  # scores 2 nats apart
+    np.testing.assert_allclose(score(draws, IN_TRAINING, REPEAT)["standard_error_of_draws"], 1)
+    assert "standard_error_of_draws" not in score(LOG_PX[:, None], IN_TRAINING, REPEAT)
 
 
 def test_an_integer_mask_is_a_mask():

@@ -246,6 +246,20 @@ def test_estimates_that_cannot_be_trusted_are_said_to_be_so_in_the_headline(tmp_
     assert "Caution, corrected" not in headline
 
 
+def test_the_error_of_draws_stands_beside_the_standard_error_where_it_is_known(tmp_path, experiment):
+    assert "error of finite draws" not in re.sub(r"<dl>.*</dl>", "", written(tmp_path, experiment), flags=re.DOTALL)
+    path = tmp_path / "folder" / "corrected.h5"
+    scores = artifacts.read(experiment["scores"]["corrected"], "scores")
+    error = np.where(np.arange(400) < 200, 3.0, 4.0)
+    known = scores.assign(standard_error_of_draws=(("epoch", "sample"), np.array([error, error]), {"units": "nats"}))
+    artifacts.write(path, "scores", known.variables, known.attrs)
+    both = experiment | {"scores": experiment["scores"] | {"corrected": path}}
+    report.write(tmp_path / "folder" / "report.html", [both])
+    text = re.sub(r"(<[^>]*>|\s)+", " ", (tmp_path / "folder" / "report.html").read_text())
+    assert "median standard error 1.2 nats 1.2 nats error of finite draws - 3.54 nats" in text
+    assert "which all models share, comes on top of it." in text
+
+
 def test_the_highest_scores_are_named_by_file_class_error_and_q_value(tmp_path, experiment):
     page = written(tmp_path, experiment)
     scores = artifacts.read(experiment["scores"]["corrected"], "scores")

@@ -5,6 +5,7 @@ import json
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.stats import norm
@@ -17,6 +18,7 @@ from engram.files.artifacts import variable
 from engram.scores import stage
 from engram.scores.permutation import permutation_test
 from engram.scores.statistics import STATISTICS, memorization_scores
+from engram.scores.summary import is_bound
 
 TRAIN, TEST, FOLDS, REPEATS = 60, 15, 5, 4
 EPOCHS = [20, 40, 100]
@@ -30,7 +32,12 @@ def experiment(tmp_path, rng):
     split = np.repeat([0, 1], [TRAIN, TEST])
     settings = {"design": "k_fold", "folds": FOLDS, "repeats": REPEATS}
     membership = design(settings, split, np.full(len(split), -1), 42, "made up")
-    artifacts.write(tmp_path / "membership.h5", "membership", membership.variables(split, np.arange(75) % 10), {})
+    artifacts.write(
+        tmp_path / "membership.h5",
+        "membership",
+        membership.variables(split, np.arange(75) % 10),
+        {"dataset_sha256": "0" * 64},
+    )
     gain = 20 * (np.arange(TRAIN + TEST) < 5) * membership.in_training
     log_px = {epoch: rng.normal(-90, 3, gain.shape) + gain * epoch / 100 for epoch in EPOCHS}
     paths = []
@@ -172,3 +179,25 @@ def test_of_likelihoods_of_several_estimators_one_can_be_picked(tmp_path):
     files = sorted(tmp_path.iterdir())
     assert inputs.likelihoods_by_epoch(files, "mine") == {1: [tmp_path / "mine-1.h5"], 2: [tmp_path / "mine-2.h5"]}
     assert [len(paths) for paths in inputs.likelihoods_by_epoch(files).values()] == [2, 1]
+
+
+def test_scores_of_several_draws_have_the_error_of_draws_and_those_of_a_bound_say_so(experiment):
+    membership, _, paths, folder = experiment
+    variables, *_ = compute(experiment)
+    assert "standard_error_of_draws" not in variables and "standard_error_of_draws" not in stage.table(variables)
+    for path in paths:
+        stored = artifacts.read(path, "likelihood")
+        mine = np.flatnonzero(membership.repeat == stored["repeat"].values[0])[::-1]
+        first = stored["log_px"].values
+        second = first + 3 * membership.in_training[mine][:, None]  # a draw that makes every score 3 nats larger
+        both = np.concatenate([first, second.astype(np.float32)], axis=1)
+        again = {"log_px": variable(("model", "draw", "sample"), both, "nats", "log p")}
+        again |= {name: variable(("model",), stored[name].values, "1", name) for name in ("repeat", "fold")}
+        artifacts.write(path, "likelihood", again, {"values": stored.attrs["values"], "log_px_is_bound": 1})
+    h5, table = folder / "scores.h5", folder / "scores.csv"
+    settings = {"statistic": "mean_log", "scored_epochs": EPOCHS, "permutations": 100, "seed": 42, "threads": 1}
+    stage.run(h5, table, paths, folder / "membership.h5", None, experiment="e", estimator="given", **settings)
+    scores = artifacts.read(h5, "scores")
+    assert scores["standard_error_of_draws"].dims == ("epoch", "sample") and is_bound(scores)
+    np.testing.assert_allclose(scores["standard_error_of_draws"], 1.5, atol=1e-4)
+    np.testing.assert_allclose(pd.read_csv(table)["standard_error_of_draws"], 1.5, atol=1e-4)

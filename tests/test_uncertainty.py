@@ -12,6 +12,7 @@ from engram.scores.uncertainty import (
     smallest_detectable_score,
     split_half_reliability,
     standard_error_by_repeats,
+    standard_error_of_draws,
 )
 
 
@@ -104,3 +105,51 @@ def test_no_score_is_detectable_alone_below_the_floor_of_the_p_value(rng):
     membership = k_fold(100, 5, 2)
     log_px = oracles.exchangeable(rng, membership.in_training)
     assert smallest_detectable_score(log_px, membership.in_training, membership.repeat, 0.05 / 100, 1 / 25) == np.inf
+
+
+@pytest.mark.parametrize("draws", [2, 8])
+def test_the_standard_error_of_draws_is_that_of_a_mean_of_independent_noise(rng, draws):
+    """Each value has noise of its own: a mean of 16 minus a mean of 4 of them, averaged over draws."""
+    membership = k_fold(4000, 5, 4)
+    arguments = rng.normal(0, 3, (20, draws, 4000)), membership.in_training, membership.repeat, "mean_log"
+    error = standard_error_of_draws(*arguments)
+    expected = 3 * np.sqrt((1 / 16 + 1 / 4) / draws)
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(expected, rel=0.03)
+    scores = memorization_scores(arguments[0], membership.in_training, "mean_log")
+    assert np.std(scores) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_what_a_draw_adds_to_all_models_alike_is_no_error_of_a_score(rng, statistic):
+    membership = k_fold(50, 5, 4)
+    log_px = oracles.exchangeable(rng, membership.in_training, 3)[:, None] + rng.normal(0, 40, (3, 50))
+    arguments = membership.in_training, membership.repeat, statistic
+    np.testing.assert_allclose(standard_error_of_draws(log_px, *arguments), 0, atol=1e-4)
+    log_px += (
+        membership.in_training[:, None] * np.array([-1.0, 0, 1])[:, None]
+    )  # a draw that shows the memory less, or more
+    np.testing.assert_allclose(standard_error_of_draws(log_px, *arguments), 1 / np.sqrt(3), atol=1e-4)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_a_single_draw_has_no_error_of_draws(rng, statistic):
+    membership = k_fold(20, 5, 2)
+    log_px = oracles.exchangeable(rng, membership.in_training)
+    for values in (log_px, log_px[:, None]):
+        error = standard_error_of_draws(values, membership.in_training, membership.repeat, statistic)
+        assert error.shape == (20,) and np.isnan(error).all()
+
+
+def test_the_squares_of_both_errors_are_that_of_models_and_draws_together(rng):
+    """Effects on the score: 1.5 nats from a repeat, 1 from a draw, 0.5 from a draw in a repeat; 4 repeats, 3 draws."""
+    membership = k_fold(4000, 5, 4)
+    effect = rng.normal(0, 1.5, (4, 1, 4000)) + rng.normal(0, 1, (1, 3, 4000)) + rng.normal(0, 0.5, (4, 3, 4000))
+    log_px = effect[membership.repeat] * membership.in_training[:, None]
+    arguments = membership.in_training, membership.repeat, "mean_log"
+    of_models, of_draws = (
+        np.mean(error(log_px, *arguments) ** 2) for error in (jackknife_standard_error, standard_error_of_draws)
+    )
+    assert of_models == pytest.approx(1.5**2 / 4 + 0.5**2 / 12, rel=0.05)
+    assert of_draws == pytest.approx(1 / 3 + 0.5**2 / 12, rel=0.05)
+    distance = np.mean(memorization_scores(log_px, membership.in_training, "mean_log") ** 2)
+    assert of_models + of_draws - 0.5**2 / 12 == pytest.approx(distance, rel=0.05)

@@ -5,7 +5,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from engram.figures.score_histogram import RULER_LABEL, common_edges, quantile_rulers
+from engram.figures.labels import SCORE, in_nats
+from engram.figures.score_histogram import RULERS, common_edges, quantile_rulers
 from engram.figures.style import density, estimator_colours, figure, spread_out, styled
 from engram.files.inputs import last
 from engram.scores import intervals
@@ -29,7 +30,7 @@ def comparison(scores: dict[str, xr.Dataset]) -> Figure:
     histogram.tick_params(labelbottom=False)
     histogram.legend()
     quantile_rulers(rulers, {name: (scored, colours[name]) for name, scored in scores.items()})
-    rulers.set_xlabel(RULER_LABEL.replace(". ", ".\n"))
+    rulers.set_xlabel(f"{in_nats(SCORE, scores)}.\n{RULERS}")
     histogram.sharex(rulers)
     _scatter(scatter, scores)
     _table(bottom.subplots(), scores)
@@ -40,12 +41,13 @@ def _scatter(axes: Axes, scores: dict[str, xr.Dataset]) -> None:
     if len(scores) < 2:
         axes.axis("off")
         return
-    (x_name, x), (y_name, y) = [(name, last(scored)) for name, scored in scores.items()][:2]
+    x_label, y_label = (in_nats(f"M, {name}", {name: scored}) for name, scored in [*scores.items()][:2])
+    x, y = (last(scored) for scored in [*scores.values()][:2])
     axes.plot(x, y, ".", markersize=2.5, alpha=0.5, color="0.25", rasterized=True)
     limits = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
     limits += 0.03 * (np.ptp(limits) or 1) * np.array([-1, 1])
     axes.plot(limits, limits, color="black", linewidth=0.7, linestyle=":")
-    axes.set(xlabel=f"M, {x_name} (nats)", ylabel=f"M, {y_name} (nats)", xlim=limits, ylim=limits, box_aspect=1)
+    axes.set(xlabel=x_label, ylabel=y_label, xlim=limits, ylim=limits, box_aspect=1)
     spread_out(axes, "xy", x, y)
     axes.set_title(f"rank correlation {intervals.spearman(x, y).text()}")
 

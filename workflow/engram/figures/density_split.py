@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses import density_split as split
+from engram.figures.labels import in_nats
 from engram.figures.style import COLOUR, figure, show_image, styled
 from engram.files.inputs import images, last
 from engram.scores.quantities import HIGH_QUANTILE
@@ -28,7 +29,7 @@ def density_split(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: 
         top.set_title(name)
         top.sharex(middle)
         top.tick_params(labelbottom=False)
-        middle.set(xlim=(edge[0], edge[-1]), xlabel="log p when trained on, U (nats)")
+        middle.set(xlim=(edge[0], edge[-1]), xlabel=in_nats("log p when trained on, U", {name: score}))
         middle.locator_params(axis="x", nbins=5)
     panels[0, 0].set_ylabel("images")
     panels[1, 0].set_ylabel("share that is\nhighly memorized")

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from engram.figures.labels import titled
 from engram.figures.lettering import lettered
 from engram.figures.style import CAPTION_LINE, TILES, class_name, estimator_colours, figure, show_images, styled
 from engram.files.inputs import images, last
@@ -37,7 +38,7 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
         tops = show_images(axes, images(dataset, shown), captions, columns=min(TILES, len(score)))
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
-        axes.set_title(name, color=colours[name], loc="left")
+        axes.set_title(titled(name, scored), color=colours[name], loc="left")
     return drawn
 
 

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.mode_collapse import coverage
+from engram.figures.labels import SCORE, in_nats
 from engram.figures.style import COLOUR, TILES, class_name, estimator_colours, figure, show_images, spread_out, styled
 from engram.files.inputs import images, last
 from engram.scores import intervals
@@ -30,7 +31,7 @@ def mode_collapse(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: 
         correlation = intervals.read(analysis.sel(estimator=name), "spearman")
         axes.set_yscale("symlog", linthresh=one_sample)
         axes.set_yticks([0, *10.0 ** np.arange(np.ceil(np.log10(one_sample)), 3)])
-        axes.set(xlabel="memorization score M (nats)", title=f"{name}: rank correlation\n{correlation.text()}")
+        axes.set(xlabel=in_nats(SCORE, {name: score}), title=f"{name}: rank correlation\n{correlation.text()}")
     panels[0].set_ylabel("share of samples nearest\nto the image (%)")
     crowded = np.argsort(-analysis["share"].values, kind="stable")[:TILES]
     labels = next(iter(scores.values()))["label"].values[crowded]

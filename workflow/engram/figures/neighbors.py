@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from engram.analyses.bins import round_edges
 from engram.figures import johnson_su
+from engram.figures.labels import SCORE, in_nats
 from engram.figures.style import COLOUR, density, estimator_colours, figure, styled
 from engram.files.inputs import last
 from engram.scores import intervals
@@ -32,6 +33,7 @@ def neighbors(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
         suffix = "_as_published" if as_published else ""
         rho, score = analysis[f"rho{suffix}"].values, last(scores[name])
         _bin_means(left, score, rho, colours[name])
+        left.set_xlabel(in_nats(SCORE, {name: scores[name]}))
         correlation = intervals.read(analysis.sel(estimator=name), f"spearman{suffix}")
         left.set_title(f"{title}: rank correlation {correlation.text()}", loc="left")
         _histograms(right, rho, highly_memorized(score, as_published), "M > 0.95 nats" if as_published else "M > q95")
@@ -46,7 +48,7 @@ def _bin_means(axes: Axes, score: np.ndarray, rho: np.ndarray, colour: str) -> N
     errors = np.abs(means[:, 1:].T - means[:, 0])
     axes.errorbar(middle, means[:, 0], errors, fmt="o", markersize=3, color=colour, ecolor="0.6", elinewidth=0.9)
     axes.axhline(1, color="black", linewidth=0.7, linestyle=":")
-    axes.set(xlabel="memorization score M (nats)", ylabel="mean of rho")
+    axes.set_ylabel("mean of rho")
     low, high = np.nanmin(means[:, 0], initial=MEANS[0]), np.nanmax(means[:, 0], initial=MEANS[1])
     axes.set_ylim(low - 0.05, high + 0.05)  # an interval of few images may leave the axes
 

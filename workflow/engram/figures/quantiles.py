@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from engram.figures.labels import SCORE, in_nats
 from engram.figures.style import estimator_colours, figure, styled
 from engram.files.inputs import null_quantile
 
@@ -32,6 +33,6 @@ def quantiles(scores: dict[str, xr.Dataset]) -> Figure:
                 axes.plot(epoch[-1], null, "x", markersize=5, color=colours[name], label=f"{name}, null")
         axes.axhline(0, color="black", linewidth=0.6)
         axes.set(xlabel="epoch", title=title, xticks=epoch if len(epoch) <= 8 else epoch[:: len(epoch) // 5])
-    panels[0].set_ylabel("memorization score M (nats)")
+    panels[0].set_ylabel(in_nats(SCORE, scores))
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(scores))
     return drawn

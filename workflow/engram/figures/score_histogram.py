@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.figures import johnson_su
+from engram.figures.labels import SCORE, in_nats
 from engram.figures.style import COLOUR, density, equal_edges, estimator_colours, figure, styled
 from engram.files.inputs import last, null_quantile
 
 LEVELS = (0.5, 0.95, 0.999)
-RULER_LABEL = "memorization score M (nats). Below: dot, bar and arrow are the median, 0.95 and 0.999 quantiles"
+RULERS = "Below: dot, bar and arrow are the median, 0.95 and 0.999 quantiles"
 BINS, TAIL_BINS = 60, 80
 MOST_OUTER = 0.005  # share of scores on each side that only the logarithmic panel shows in its place
 
@@ -41,7 +42,7 @@ def score_histogram(scores: dict[str, xr.Dataset]) -> Figure:
         lower.set_xlim(full_range[0], full_range[-1])
     panels[0, 0].set_ylabel("density (1/nat)")
     panels[1, 0].set_ylabel("density (1/nat),\nall images")
-    drawn.supxlabel(RULER_LABEL, fontsize=8)
+    drawn.supxlabel(f"{in_nats(SCORE, scores)}. {RULERS}", fontsize=8)
     return drawn
 
 

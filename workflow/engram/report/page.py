@@ -6,7 +6,7 @@ Its template and the captions of its figures lie beside this module. Figures are
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from engram.likelihood.quality import Quality
 from engram.paper import claims
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
-from engram.scores.summary import is_tested, number_memorized, power, summarize
+from engram.scores.summary import error_of_draws, is_bound, is_tested, number_memorized, power, summarize
 
 TEMPLATES, CAPTIONS = (Path(__file__).parent / part for part in ("templates", "captions"))
 
@@ -75,10 +75,8 @@ def _section(
     nulls = ("null",) if is_given(described["settings"]) else ("null", "unseen")
     return {
         "name": experiment.name,
-        "headline": [
-            (name, _headline(scores), _doubts(scores, described["estimators"].get(name, {})))
-            for name, scores in estimators
-        ],
+        "headline": [(name, _headline(scores), _doubts(scores)) for name, scores in estimators],
+        "has_error_of_draws": any(error_of_draws(scores) is not None for scores in experiment.scores.values()),
         "highest": _highest(experiment),
         "run": [*_run(described, experiment)],
         "work": [*_work(described)],
@@ -108,8 +106,9 @@ def _beside_the_paper(reproduction: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _side_by_side(columns: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
-    """Rows of a table with one column per estimator."""
-    return [(heading, [column[heading] for column in columns]) for heading in columns[0]]
+    """Rows of a table with one column per estimator, in the order of the longest; "-" where a column lacks a row."""
+    headings = dict.fromkeys(chain.from_iterable(sorted(columns, key=len, reverse=True)))
+    return [(heading, [column.get(heading, "-") for column in columns]) for heading in headings]
 
 
 def _headline(scores: xr.Dataset) -> str:
@@ -134,12 +133,13 @@ def _called(scores: xr.Dataset, position: int) -> tuple[str, str, str]:
 
 
 A_BOUND = "Its log p is a lower bound, so a score is the difference of two bounds, and may be larger or smaller than that of log p."
+ONE_DRAW = "How far the few samples of the bound move a score is not known from a single draw; `draws: 2` in its estimator tells."
 
 
-def _doubts(scores: xr.Dataset, settings: Mapping[str, Any]) -> list[str]:
+def _doubts(scores: xr.Dataset) -> list[str]:
     """Why the estimates behind the scores of an estimator may not be believed; nothing where they may."""
     quality, not_tested = Quality.read(scores.attrs), scores.attrs.get("not_tested")
-    of_kind = [A_BOUND] if settings.get("proposal") == "bound" else []
+    of_kind = [A_BOUND, *([ONE_DRAW] if error_of_draws(scores) is None else [])] if is_bound(scores) else []
     return [*of_kind, *(quality.warnings() if quality else []), *([not_tested] if not_tested else [])]
 
 

@@ -11,7 +11,7 @@ from engram.errors import UserError
 from engram.scores import independent_models, permutation, statistics
 from engram.scores.checks import Matrices, matrices
 from engram.scores.permutation import QUANTILES, PermutationTest
-from engram.scores.uncertainty import standard_error, why_undefined
+from engram.scores.uncertainty import standard_error, standard_error_of_draws, why_undefined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ def score(
     Columns, with the images' labels (else 0 to n - 1) as index:
         score            mean log p of the models trained on the image minus that of the others, nats ("mean_log")
         standard_error   of score, nats: jackknife over repeats; without repeats, bootstrap over models, in closed form
+        standard_error_of_draws  what finite draws add to it, nats, where log_px has two or more: sd over draws / sqrt(draws)
         p_value          of "training on this image made no difference", one-sided, by relabelling models
         q_value          Benjamini-Hochberg: images with q_value <= 0.05 hold 5 % false ones at most, on average
     In `.attrs`: null_quantiles (nats, by probability: the score where labels mean nothing), p_value_floor (the
@@ -61,6 +62,9 @@ def score(
         "score": statistics.memorization_scores(given.log_px, given.in_training, STATISTIC),
         **{name: np.full(n, np.nan) for name in ("standard_error", "p_value", "q_value")},
     }
+    of_draws = standard_error_of_draws(given.log_px, given.in_training, given.repeat, STATISTIC)
+    if np.isfinite(of_draws).all():
+        columns["standard_error_of_draws"] = of_draws
     attributes = {"statistic": STATISTIC, "standard_error_by": BOOTSTRAP if given.repeat is None else JACKKNIFE}
     reason = independent_models.why_not_exchangeable(given.in_training) if given.repeat is None else None
     if reason:

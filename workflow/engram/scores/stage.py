@@ -34,6 +34,7 @@ from engram.scores.uncertainty import (
     split_half_reliability,
     standard_error,
     standard_error_by_repeats,
+    standard_error_of_draws,
     why_undefined,
 )
 
@@ -45,6 +46,7 @@ LONG_NAME = {
     "log_p_in": "U, log mean p of models trained on the image",
     "log_p_out": "V, log mean p of models not trained on the image",
     "standard_error": "standard error of score, jackknife over repeats; NaN with one repeat",
+    "standard_error_of_draws": "what finite draws add to the error of score: sd over draws / sqrt(draws); NaN with one draw",
     "p_value": "permutation p-value of score_mean_log, last scored epoch",
     "q_value": "Benjamini-Hochberg q-value of p_value",
 }
@@ -133,6 +135,7 @@ def run(
         dataset_sha256=stored.attrs["dataset_sha256"],
         wall_seconds=time.monotonic() - started,
         peak_memory_bytes=peak_memory(),
+        log_px_is_bound=artifacts.attributes(likelihoods[0], "likelihood").get("log_px_is_bound", 0),
         **about_scores,
         **(worth.attributes() if worth else {}),
     )
@@ -168,9 +171,12 @@ def compute(
         "sample": variable(("sample",), comparison.images, "1", artifacts.AXES["sample"]),
         "label": variable(("sample",), comparison.label, "1", "class of the image, -1 = none"),
     }
-    undefined = {"standard_error", *(f"score_{name}" for name in STATISTICS if name not in comparison.statistics)}
+    undefined = {"standard_error", "standard_error_of_draws"}
+    undefined |= {f"score_{name}" for name in STATISTICS if name not in comparison.statistics}
     for name in by_epoch[0]:
         values = np.array([scores[name] for scores in by_epoch])
+        if name == "standard_error_of_draws" and np.isnan(values).all():
+            continue  # a single draw throughout
         variables[name] = variable(("epoch", "sample"), values, "nats", LONG_NAME[name], name in undefined)
     reason = comparison.why_not_tested()
     if reason:
@@ -234,10 +240,12 @@ def _names_of_images(dataset: str | Path | None, membership: xr.Dataset, images:
 
 
 def table(variables: dict[str, tuple]) -> pd.DataFrame:
-    """One row per image: index, path, split, label, class name, scores, standard error, p and q at the last scored epoch."""
+    """One row per image: index, path, split, label, class name, scores, standard errors, p and q at the last scored epoch."""
     columns = {"index": variables["sample"][1], "split": "train", "label": variables["label"][1]}
     columns |= {name: variables[name][1] for name in ("path", "class_name") if name in variables}
-    return pd.DataFrame(columns | {name: np.atleast_2d(variables[name][1])[-1] for name in LONG_NAME})
+    return pd.DataFrame(
+        columns | {name: np.atleast_2d(variables[name][1])[-1] for name in LONG_NAME if name in variables}
+    )
 
 
 def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[str, np.ndarray]:
@@ -252,6 +260,7 @@ def _scores(log_px: np.ndarray, comparison: Comparison, statistic: str) -> dict[
         "log_p_in": log_p_in,
         "log_p_out": log_p_in - by_statistic["log_mean_exp"],
         "standard_error": _standard_error(log_px, comparison, statistic),
+        "standard_error_of_draws": standard_error_of_draws(log_px, is_in, repeat, statistic),
     }
 
 

@@ -27,7 +27,14 @@ BLOCK = 2**19  # log p values at once: 4 MB in float64, so that memory stays bou
 def memorization_scores(
     log_px: np.ndarray, in_training: np.ndarray, statistic: str = "log_mean_exp", repeat: np.ndarray | None = None
 ) -> np.ndarray:
-    """The score of every image, (n,) float64, nats.
+    """The score of every image, (n,) float64, nats: the mean of `scores_of_draws`, whose arguments these are."""
+    return scores_of_draws(log_px, in_training, statistic, repeat).mean(axis=0)
+
+
+def scores_of_draws(
+    log_px: np.ndarray, in_training: np.ndarray, statistic: str = "log_mean_exp", repeat: np.ndarray | None = None
+) -> np.ndarray:
+    """The score of every image within each draw, (draws, n) float64, nats; one draw where log_px has no such axis.
 
     log_px: (models, n) or (models, draws, n), nats; in_training: (models, n) bool, the models that count as trained on
     the image; repeat: (models,), each model's repeat, needed by size_matched only. Raises UserError for an unknown
@@ -38,11 +45,11 @@ def memorization_scores(
     if statistic == "size_matched" and repeat is None:
         raise UserError("statistic: size_matched compares within repeats and needs `repeat`")
     _require_both_sides(in_training)
-    score = np.empty(in_training.shape[1])
+    score = np.empty((1 if log_px.ndim == 2 else log_px.shape[1], in_training.shape[1]))
     for images, values in blocks(log_px):
         # The largest log p becomes 0: nothing overflows, and models that agree score exactly 0.
         values = values - values.max(axis=0)
-        score[images] = STATISTICS[statistic](values, in_training[:, None, images], repeat).mean(axis=0)
+        score[:, images] = STATISTICS[statistic](values, in_training[:, None, images], repeat)
     return score
 
 

@@ -19,6 +19,21 @@ def is_tested(scores: xr.Dataset) -> bool:
     return bool(np.isfinite(scores["q_value"].values).all())
 
 
+def is_bound(scores: xr.Dataset) -> bool:
+    """Whether the log p behind the scores is a lower bound on it. Files of log p that was given do not say."""
+    return bool(scores.attrs.get("log_px_is_bound", 0))
+
+
+def error_of_draws(scores: xr.Dataset) -> float | None:
+    """What finite draws add to the error of a score, root mean square over images, nats; None with a single draw.
+
+    The mean of squares is unbiased at any number of draws, where a median of errors from two would be a third too small.
+    """
+    if "standard_error_of_draws" not in scores or np.isnan(last(scores, "standard_error_of_draws")).all():
+        return None
+    return float(np.sqrt(np.mean(last(scores, "standard_error_of_draws") ** 2)))
+
+
 def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str, str]:
     """Quantiles of the score and of its nulls in nats, its range, and the number memorized, by heading.
 
@@ -37,11 +52,12 @@ def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str,
 
 
 def power(scores: xr.Dataset) -> dict[str, str]:
-    """What this budget of models can tell, by heading."""
-    budget = scores.attrs
+    """What this budget of models and draws can tell, by heading; the error of draws only where there are several."""
+    budget, of_draws = scores.attrs, error_of_draws(scores)
     numbers = {
         "split-half reliability": (budget["split_half_reliability"], ".2f", ""),
         "median standard error": (np.median(last(scores, "standard_error")), ".1f", " nats"),
+        **({"error of finite draws": (of_draws, ".2f", " nats")} if of_draws is not None else {}),
         "smallest detectable score": (budget["smallest_detectable_score"], ".1f", " nats"),
         "smallest possible p-value": (budget["p_value_floor"], ".2g", ""),
     }

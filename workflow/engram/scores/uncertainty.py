@@ -1,7 +1,7 @@
 """How far a memorization score can be trusted: standard errors, reliability, and what this budget can detect.
 
-Everything here comes from the repeats, whose folds and trainings are independent of one another; or from the models, where
-their training sets are (`repeat` is None).
+All but one come from the repeats, whose folds and trainings are independent of one another; or from the models, where their
+training sets are (`repeat` is None). `standard_error_of_draws` comes from the draws of x and of its noise, which models share.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from engram.designs.membership import scored
 from engram.randomness import generator
 from engram.scores import independent_models
 from engram.scores.permutation import relabelled_standard_deviation
-from engram.scores.statistics import memorization_scores
+from engram.scores.statistics import memorization_scores, scores_of_draws
 
 POWER = 0.8
 
@@ -33,6 +33,23 @@ def standard_error(
     if defined.any():
         error[defined] = jackknife_standard_error(*_some(defined, log_px, in_training), repeat, statistic)
     return error
+
+
+def standard_error_of_draws(
+    log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray | None, statistic: str
+) -> np.ndarray:
+    """What finite draws add to the error of every image's score, (n,), nats: sd over draws / sqrt(draws); NaN of one draw.
+
+    Arguments as in memorization_scores. A score by any statistic is the mean of the scores within its draws, which are
+    independent, so this is the standard error of that mean, given these models. The jackknife sees the models alone: what a
+    draw adds to the score from every repeat alike is in none of its differences. The root of the sum of both squares is the
+    error of both; it counts twice what a draw adds in one repeat and not in another, and so is rather too large. From two
+    draws it is rough for a single image: average its square over images.
+    """
+    if log_px.ndim == 2 or log_px.shape[1] < 2:
+        return np.full(in_training.shape[1], np.nan)
+    of_draws = scores_of_draws(log_px, in_training, statistic, repeat)
+    return of_draws.std(axis=0, ddof=1) / np.sqrt(len(of_draws))
 
 
 def why_undefined(error: np.ndarray, repeat: np.ndarray | None, statistic: str) -> str | None:
