@@ -11,6 +11,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import softplus
 
 from engram.models.base import LatentVariableModel
+from engram.models.diffusion import DiffusionModel
 
 PIXELS = 16
 HIDDEN = 12
@@ -168,6 +169,33 @@ class Bounded(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         return self.bound(x, noise.unsqueeze(1)).squeeze(1)
+
+
+class Denoiser(DiffusionModel):
+    """One layer that sees z and gamma."""
+
+    def __init__(self, image_shape):
+        super().__init__(image_shape, gamma_0=-6.0, gamma_1=5.0, steps=3)
+        pixels = math.prod(image_shape)
+        self.layer = nn.Linear(pixels + 1, pixels)
+
+    def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
+        return self.layer(torch.cat([z.flatten(1), gamma[:, None]], 1)).reshape(z.shape)
+
+
+class BlindDenoiser(Denoiser):
+    """Sees no gamma: a bound like any other."""
+
+    def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
+        return super().predict_noise(z, torch.zeros_like(gamma))
+
+
+class WideDenoiser(Denoiser):
+    """Computes in float64, samples included."""
+
+    def __init__(self, image_shape):
+        super().__init__(image_shape)
+        self.double()
 
 
 class SpectralNorm(Binary):

@@ -23,6 +23,7 @@ EXPERIMENTS = {
     },
     "spherical": FITTED
     | {"model": {"name": "gaussian", "covariance": "spherical", "variance": 0.5}, "membership": LEAVE_ONE_OUT},
+    "correlated": FITTED | {"model": {"name": "gaussian", "least_variance": 1e-9}, "membership": LEAVE_ONE_OUT},
     "kernels": FITTED | {"model": {"name": "kernel_density", "bandwidth": BANDWIDTH}, "membership": LEAVE_ONE_OUT},
 }
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     config = workspace.read(folder)
     config["experiments"] |= EXPERIMENTS
     workspace.write(folder, config | {"run": [*EXPERIMENTS]})
-    full = [f"results/{name}/likelihood/exact/full/epoch-1.h5" for name in ("spherical", "kernels")]
+    full = [f"results/{name}/likelihood/exact/full/epoch-1.h5" for name in ("spherical", "correlated", "kernels")]
     run = workspace.snakemake(folder, "all", *full)
     assert run.returncode == 0, run.stdout
     return folder
@@ -85,6 +86,17 @@ def test_a_normal_of_known_variance_memorizes_by_the_distance_from_the_mean(fold
     rows, n = x[train], train.sum()
     expected = (2 * n - 1) * ((rows - rows.mean(0)) ** 2).sum(1) / (2 * 0.5 * (n - 1) ** 2)
     np.testing.assert_allclose(full_minus_left_out(folder, "spherical"), expected, atol=1e-3)
+
+
+def test_a_fitted_normal_memorizes_by_the_mahalanobis_distance(folder):
+    x, train = observed(folder)
+    rows, (n, pixels) = x[train], x[train].shape
+    deviations = rows - rows.mean(0)
+    h = (deviations * np.linalg.solve(deviations.T @ deviations / n, deviations.T).T).sum(1)
+    left = 1 - h / (n - 1)
+    expected = 0.5 * (pixels * np.log(n / (n - 1)) + np.log(left)) + 0.5 * (n / (n - 1)) * h / left - h / 2
+    np.testing.assert_allclose(full_minus_left_out(folder, "correlated"), expected, rtol=1e-5, atol=1e-3)
+    assert expected.min() > 1 and expected.max() > 1.5 * expected.min()
 
 
 def test_a_kernel_density_memorizes_by_the_height_of_its_kernel(folder):

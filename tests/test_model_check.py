@@ -96,6 +96,10 @@ WRONG = {
     "RatioWithoutQ": ["RatioWithoutQ.propose", "log p(z) - log q(z | x)"],
     "DrawsImagesFirst": ["DrawsImagesFirst.propose", "z (samples, n, latent_dim)", "found (8, 3, 2)"],
     "PlainAttribute": ["PlainAttribute.__init__", "another objective after saving and loading"],
+    "OneNoiseForAllPixels": ["OneNoiseForAllPixels.predict_noise", "(8, 1, 4, 4)", "found (8, 1, 1, 1)"],
+    "OneGammaForAll": ["OneGammaForAll.predict_noise", "do not depend on the others of its batch"],
+    "GammaOfABatchOfOne": ["GammaOfABatchOfOne.forward", "in predict_noise: RuntimeError"],
+    "LossForABound": ["LossForABound.bound", "at most 0 nats", "binary"],
     "NoSample": ["NoSample has no sample(n, observation, generator)", "neighbors and mode_collapse", "experiments.mine.analyses"],
 }  # fmt: skip
 

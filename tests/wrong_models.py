@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from sound_models import HIDDEN, Binary, Exact, Fixed, Gaussian, TwoLevels
+from sound_models import HIDDEN, Binary, Bounded, Denoiser, Exact, Fixed, Gaussian, TwoLevels
 
 
 class NoObjective(nn.Module):
@@ -433,3 +433,30 @@ class PlainAttribute(Binary):
 
     def decode(self, z):
         return super().decode(z @ self.features)
+
+
+class OneNoiseForAllPixels(Denoiser):
+    """Broadcasts, and so goes unnoticed in the difference from the noise."""
+
+    def predict_noise(self, z, gamma):
+        return super().predict_noise(z, gamma).mean((1, 2, 3), keepdim=True)
+
+
+class OneGammaForAll(Denoiser):
+    """The first image's gamma for the whole batch, as samplers have it."""
+
+    def predict_noise(self, z, gamma):
+        return super().predict_noise(z, gamma[:1].expand(len(z)))
+
+
+class GammaOfABatchOfOne(Denoiser):
+    def predict_noise(self, z, gamma):
+        return super().predict_noise(z, torch.full((len(z),), gamma.item()))
+
+
+class LossForABound(Bounded):
+    def bound(self, x, noise):
+        return -super().bound(x, noise)
+
+    def forward(self, x, noise):
+        return super().bound(x, noise.unsqueeze(1)).squeeze(1)

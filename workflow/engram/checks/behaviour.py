@@ -128,6 +128,24 @@ def bound(subject: Subject) -> None:
         return _answered(subject, "bound", answer, shape, "(n, samples) from noise (n, samples, *noise_shape)")
 
     _per_image(subject, "bound", 0, ask)
+    _require_no_more_than_certain(subject, "bound", ask(slice(None)).mean(1))
+
+
+def predict_noise(subject: Subject) -> None:
+    """predict_noise gives noise in the shape of z, of each image at its own gamma."""
+    z, gamma = (
+        subject.normals("predict_noise", *subject.x.shape),
+        torch.linspace(-5, 5, len(subject.x)).to(subject.dtype),
+    )
+
+    def ask(rows: slice) -> Tensor:
+        answer = subject.call(subject.model, "predict_noise", z=z[rows], gamma=gamma[rows])
+        shape = (len(z[rows]), *subject.image_shape)
+        return _answered(
+            subject, "predict_noise", answer, shape, "(n, *image_shape) from z of that shape and gamma (n,)"
+        )
+
+    _per_image(subject, "predict_noise", 0, ask)
 
 
 def propose(subject: Subject) -> None:
@@ -178,12 +196,13 @@ def _per_image(subject: Subject, method: str, axis: int, ask: Ask) -> None:
     everything = ask(slice(None))
     if not _close(everything, ask(slice(None))):
         _not_the_same(subject, method)
-    for rows in (slice(0, 1), slice(0, 2)):
-        if not _close(everything.narrow(axis, 0, rows.stop), ask(rows)):
+    images = everything.shape[axis]
+    for first, number in ((0, 1), (0, 2), (images - 1, 1)):
+        if not _close(everything.narrow(axis, first, number), ask(slice(first, first + number))):
             subject.fault(
                 method,
                 "values of an image that do not depend on the others of its batch, in evaluation mode",
-                f"others in a batch of {rows.stop}",
+                f"others in a batch of {number}",
             )
 
 

@@ -41,7 +41,7 @@ FIRST = (
 )
 
 OF_LATENT = ("decode", "log_prob_given_latent")
-OF_OBJECTIVE = ("encode", *OF_LATENT, "log_prob", "bound", "propose")  # what a forward is made of
+OF_OBJECTIVE = ("encode", *OF_LATENT, "log_prob", "predict_noise", "bound", "propose")  # what a forward is made of
 
 METHODS = (
     Check("initial weights", structure.same_weights),
@@ -49,7 +49,8 @@ METHODS = (
     Check("decode", behaviour.decode, ("decode",), ("forward",)),
     Check("log_prob_given_latent", behaviour.log_prob_given_latent, ("log_prob_given_latent",), ("forward", "decode")),
     Check("log_prob", behaviour.log_prob, ("log_prob",), ("forward",)),
-    Check("bound", behaviour.bound, ("bound",), ("forward",)),
+    Check("predict_noise", behaviour.predict_noise, ("predict_noise",), ("forward",)),
+    Check("bound", behaviour.bound, ("bound",), ("forward", "predict_noise")),
     Check("propose", behaviour.propose, ("propose",), ("forward", "encode")),
     Check("objective", behaviour.objective, ("forward",), OF_OBJECTIVE),
     Check("draws of training", behaviour.draws_of_training, ("forward",), ("__init__", *OF_OBJECTIVE)),
