@@ -16,7 +16,7 @@ from engram.runtime import requests
 PROFILE = yaml.safe_load((workspace.REPOSITORY / "profiles/slurm/profile.yaml").read_text())
 CONFIG = yaml.safe_load((workspace.REPOSITORY / "config.yaml").read_text())
 PAPER = CONFIG["experiments"]["mnist_lr1e-3"]
-MNIST = (70_000, 1024)
+MNIST = (70_000, 1, 32, 32)
 
 
 def test_training_asks_for_three_times_its_passes_at_one_cores_rate():
@@ -38,7 +38,7 @@ def test_likelihood_asks_by_its_samples_its_draws_and_its_proposal():
     encoder = {"proposal": "encoder", "samples": 256}
     laplace = {"proposal": "laplace", "samples": 16, "newton_steps": 3}
     ask = {
-        name: requests.likelihood_minutes(PAPER, estimator, "repeat-00", (60_000, 1024), attempt=1)
+        name: requests.likelihood_minutes(PAPER, estimator, "repeat-00", (60_000, 1, 32, 32), attempt=1)
         for name, estimator in {"encoder": encoder, "four": encoder | {"draws": 4}, "laplace": laplace}.items()
     }
     # 600,000 estimates at 256 samples, 64,000 a second, are 2,400 s; at 16 + 3 x 6 + 16 x 5 = 114 samples 1,069 s.
@@ -82,10 +82,11 @@ def test_a_data_set_not_made_yet_is_told_from_a_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
         requests.shape_of_images(tmp_path / "none.h5")
     (tmp_path / "damaged.h5").write_bytes(b"\x89HDF\r\n")
-    assert requests.shape_of_images(tmp_path / "damaged.h5") == (0, 0)
+    assert requests.shape_of_images(tmp_path / "damaged.h5") == (0, 0, 0, 0)
     with h5py.File(tmp_path / "whole.h5", "w") as file:
-        file.create_dataset("images", (7, 64), "u1")
-    assert requests.shape_of_images(tmp_path / "whole.h5") == (7, 64)
+        file.create_dataset("images", (7, 192), "u1")
+        file.attrs["image_shape"] = [3, 4, 16]
+    assert requests.shape_of_images(tmp_path / "whole.h5") == (7, 3, 4, 16)
 
 
 def test_the_profile_asks_for_gpus_in_the_rules_that_compute_on_one_and_no_other():
