@@ -20,7 +20,7 @@ def config() -> dict:
 
 def excerpts() -> list[str]:
     """Lines of the files in examples/, without their indentation."""
-    of_examples = PAGE.read_text().partition("## Three examples")[2].partition("\n## ")[0]
+    of_examples = PAGE.read_text().partition("## Four examples")[2].partition("\n## ")[0]
     return [line.strip() for line in re.findall(r"^ {4}.+$", of_examples, flags=re.MULTILINE)]
 
 

@@ -13,20 +13,23 @@ from torch.distributions import Bernoulli, Normal
 
 import own_model_page
 import workspace
+from engram.checks.examination import Uses, examine
 from engram.likelihood.estimation import estimate
 from engram.models import build
+from engram.models.diffusion import alpha_and_sigma, prior_divergence
 
 EXPERIMENTS = {
     "dropout": {"name": "examples.vae_with_dropout:OrdinalVAE", "latent_dim": 2, "hidden": 16, "dropout": 0.3},
     "exact": {"name": "examples.exact_model:Autoregressive", "hidden": 32},
     "two_levels": {"name": "examples.two_level_vae:TwoLevelVAE", "lower": 2, "upper": 1, "hidden": 16},
+    "denoiser": {"name": "examples.denoiser:Denoiser", "features": 4, "dilations": [1, 2], "steps": 3},
     "page": {"name": "my_model:MyVAE", "latent_dim": 2},
 }
+ESTIMATOR = dict.fromkeys(EXPERIMENTS, "corrected") | {"denoiser": "bound"}
 OF_EXPERIMENT = {
     "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01},
     "membership": {"design": "k_fold", "folds": 2, "repeats": 2},
     "scored_epochs": [2],
-    "estimators": ["corrected"],
 }
 WITHOUT_LAPLACE = {"two_levels"}  # whose images all keep a proposal of the model's own
 
@@ -43,7 +46,8 @@ def folder(tmp_path_factory):
     shutil.copytree(workspace.REPOSITORY / "examples", folder / "examples")
     (folder / "my_model.py").write_text(own_model_page.model())
     for name, model in EXPERIMENTS.items():
-        workspace.change(folder, "experiments", **{name: workspace.TINY | OF_EXPERIMENT | {"model": model}})
+        of_model = {"model": model, "estimators": [ESTIMATOR[name]]}
+        workspace.change(folder, "experiments", **{name: workspace.TINY | OF_EXPERIMENT | of_model})
     workspace.change(folder, "experiments", "two_levels", "training", kl_warm_up=1)
     workspace.change(folder, run=[*EXPERIMENTS])
     run = workspace.snakemake(folder)
@@ -56,14 +60,14 @@ def test_the_workflow_makes_a_report_of_all_examples(folder):
     page = (folder / "results/report.html").read_text()
     for name in EXPERIMENTS:
         assert name in page
-        scores = xarray.open_dataset(folder / f"results/{name}/scores/corrected.h5", engine="h5netcdf")
+        scores = xarray.open_dataset(folder / f"results/{name}/scores/{ESTIMATOR[name]}.h5", engine="h5netcdf")
         assert np.isfinite(scores["score"]).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_log_p_of_each_example_is_had_in_its_own_way(folder, name):
-    path = folder / f"results/{name}/likelihood/corrected/repeat-00/epoch-2.h5"
+    path = folder / f"results/{name}/likelihood/{ESTIMATOR[name]}/repeat-00/epoch-2.h5"
     likelihood = xarray.open_dataset(path, engine="h5netcdf")
     assert (likelihood["log_px"] <= 0).all()
     assert likelihood["fell_back"].mean() == (name in WITHOUT_LAPLACE)
@@ -175,3 +179,44 @@ def test_the_two_level_vaes_log_p_is_that_of_a_quadrature_over_both_levels():
     assert estimates.standard_error.max() < 0.1
     assert deviations.abs().max() < 4 and deviations.square().mean() < 2.5
     assert (estimates.elbo < expected + 4 * estimates.standard_error).all()
+
+
+def test_a_denoiser_trained_on_eight_images_pays_more_than_their_entropy_and_less_than_a_narrow_layer():
+    """To tell eight images apart costs log 8 nats, beside the reconstruction.
+
+    Half as many units as pixels before the answer would lose half of the noise, at half a nat a pixel and unit of gamma.
+    """
+    torch.manual_seed(0)
+    model = build("examples.denoiser:Denoiser", (1, 4, 4), features=16, dilations=(1, 2), gamma_0=-6.0)
+    images = 2 * (torch.rand(8, 1, 4, 4) < 0.5).float() - 1
+    optimizer = torch.optim.Adam(model.parameters(), 0.005)
+    for _ in range(200):
+        optimizer.zero_grad()
+        x = images.repeat(8, 1, 1, 1)
+        model(x, torch.randn(len(x), *model.noise_shape)).mean().neg().backward()
+        optimizer.step()
+    x = images.repeat(500, 1, 1, 1)
+    with torch.no_grad():
+        cost = model.diffusion_loss(x, torch.rand(len(x)), torch.randn_like(x)) + prior_divergence(x, model.gamma_1)
+    narrow = 0.5 * (model.gamma_1 - model.gamma_0) * 8
+    assert math.log(8) < cost.mean() < narrow / 1.5
+
+
+@pytest.mark.parametrize("side", [16, 28, 32])
+def test_the_denoiser_passes_the_check_at_the_sides_of_digits(side):
+    images = torch.randint(0, 256, (8, 1, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    uses = Uses(("neighbors", "mode_collapse"), {"bound": "bound"}, is_fitted=False)
+    outcome = examine("examples.denoiser:Denoiser", {"features": 4, "steps": 3}, images, uses)
+    assert outcome.findings == [] and "predict_noise" in outcome.checked
+
+
+@pytest.mark.parametrize("predicts", ["v", "x", "score"])
+def test_other_predictions_become_noise_by_the_formulas_of_the_page(predicts):
+    formulas = {"v": "`alpha * v + sigma * z`", "x": "`(z - alpha * x) / sigma`", "score": "`-sigma * s`"}
+    assert formulas[predicts] in own_model_page.PAGE.read_text()
+    alpha, sigma = alpha_and_sigma(torch.tensor([-5.0, 0.0, 3.0], dtype=torch.float64))
+    x, epsilon = torch.tensor([0.3, -1.0, 0.9]).double(), torch.tensor([-0.7, 0.2, 1.5]).double()
+    z, v = alpha * x + sigma * epsilon, alpha * epsilon - sigma * x
+    s = -(z - alpha * x) / sigma**2  # the slope of log N(z; alpha x, sigma^2)
+    values = {"alpha": alpha, "sigma": sigma, "z": z, "v": v, "x": x, "s": s}
+    torch.testing.assert_close(eval(formulas[predicts].strip("`"), values), epsilon)
