@@ -2,7 +2,7 @@
 
     uv run python benchmarks/diffusion_bound.py --experiment digits_diffusion
 
-Takes two models of a finished experiment, which were trained on different halves of the data, and measures on `--images` of its
+Takes the first two models of a repeat, which were trained on different halves of the data, and measures on `--images` of its
 images: the standard deviation, over repetitions, of the difference of their bounds, by the number of samples, for fresh and for
 common noise and for three ways to draw t; where on the way from image to noise that spread arises; the bound against the
 density by the probability-flow ODE; and the time an image takes. About 20 minutes on one core.
@@ -19,6 +19,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import engram
+from engram.designs.repeats import repeat_name
+from engram.files import artifacts
 from engram.models import observations
 from engram.models.diffusion import DiffusionModel, alpha_and_sigma, prior_divergence
 
@@ -137,13 +139,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="digits_diffusion")
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--repeat", type=int, default=0)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--images-by-ode", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     experiment = engram.load(arguments.results / arguments.experiment)
-    epoch = int(next(iter(experiment.scores.values())).epoch.values[-1])
-    models = experiment.models(0, epoch)[:2]
+    stored = artifacts.read(experiment.folder / "models" / f"{repeat_name(arguments.repeat)}.h5", "models", ["epoch"])
+    epoch = int(stored.epoch.values[-1])
+    models = experiment.models(arguments.repeat, epoch)[:2]
     grey = torch.from_numpy(experiment.dataset.images.values[: arguments.images])
     x = observations.draw(grey, torch.zeros(grey.shape), models[0].observation).reshape(-1, *models[0].image_shape)
     with torch.no_grad():

@@ -16,9 +16,8 @@ from torch.nn.functional import silu
 
 from engram.models.diffusion import DiffusionModel
 
-FINE = (
-    200.0  # waves of 4 grey levels: where gamma is low, the noise is smaller than a level, and z alone hardly shows it
-)
+# Waves of 4 grey levels: where gamma is low, the noise is smaller than a level, and z alone hardly shows it.
+FINE = 200.0
 
 
 class Denoiser(DiffusionModel):
