@@ -27,7 +27,7 @@ class Blur(DiffusionModel):
         return self.layer(z) * torch.sigmoid(gamma).reshape(-1, 1, 1, 1)
 
 
-@pytest.fixture(params=[(1, 8, 8), (1, 16, 16), (3, 64, 64), (1, 512, 256)], ids=str)
+@pytest.fixture(params=[(1, 8, 8), (1, 16, 16), (3, 64, 64), (1, 320, 256)], ids=str)
 def model(request):
     torch.manual_seed(0)
     return Blur(request.param).eval()
@@ -47,7 +47,7 @@ def of_one_call(model):
     return max(diffusion.PIXELS_AT_ONCE, math.prod(model.image_shape[1:]))
 
 
-@pytest.mark.parametrize("samples", [3, 64, 300])
+@pytest.mark.parametrize("samples", [3, 70])
 def test_whatever_the_samples_and_the_size_of_images_the_network_sees_so_many_pixels_at_once(model, samples):
     log_px(model, grey(model, 2 if model.image_shape[1] > 100 else 20), samples=samples)
     assert max(model.seen) <= of_one_call(model) and sum(model.seen) >= 2 * samples * math.prod(model.image_shape[1:])
