@@ -15,6 +15,7 @@ from engram.files import artifacts, provenance
 from engram.files.artifacts import variable
 from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.likelihood.importance import Estimate
+from engram.models.conditions import conditions
 from engram.runtime.device import claimed_device, describe
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
@@ -63,7 +64,8 @@ def run(
         evaluation = Evaluation(settings, image_shape, (seed, str(data.attrs["dataset"])), device)
         title = f"{experiment} {estimator} {repeat} epoch {epoch}"
         with about(f"experiments.{experiment}, estimator {estimator}"):
-            estimates = evaluate(evaluation, networks, names, data.images.values, title)
+            given = conditions(networks[0], data.label.values)
+            estimates = evaluate(evaluation, networks, names, data.images.values, title, given)
         wall_seconds = time.monotonic() - started
     fell_back = int(estimates.fell_back.sum())
     if fell_back:
@@ -80,7 +82,7 @@ def run(
         fell_back_to_encoder=fell_back,
     )
     of_images = variables(estimates, repeat, stored.fold.values, data, settings["proposal"])
-    artifacts.write(output, "likelihood", of_images, attributes)
+    artifacts.write(output, "likelihood", given_class(of_images) if given else of_images, attributes)
 
 
 def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Dataset, proposal: str) -> dict[str, tuple]:
@@ -97,6 +99,14 @@ def variables(estimates: Estimate, repeat: str, folds: np.ndarray, data: xr.Data
         "fold": variable(("model",), folds, "1", "fold held out from the model; -1 for the full model"),
         "split": variable(("sample",), data.split.values, "1", "0 training image, 1 test image"),
         "label": variable(("sample",), data.label.values, "1", "class of the image, -1 if none"),
+    }
+
+
+def given_class(variables: dict[str, tuple]) -> dict[str, tuple]:
+    """The same variables, called what they are under models with classes: log p(x | class)."""
+    return {
+        name: (axes, values, about | {"long_name": about["long_name"].replace("log p(x)", "log p(x | class)")})
+        for name, (axes, values, about) in variables.items()
     }
 
 
