@@ -29,10 +29,8 @@ from engram.models.diffusion import (
 class Mixture(DiffusionModel):
     """Knows that each pixel follows a mixture of normals, apart from the others: predicts noise as well as can be."""
 
-    def __init__(
-        self, image_shape, weights, means, deviations, gamma_0=-13.3, gamma_1=5.0, steps=200, sampler="ancestral"
-    ):
-        super().__init__(image_shape, gamma_0, gamma_1, steps, sampler)
+    def __init__(self, image_shape, weights, means, deviations, gamma_0=-13.3, gamma_1=5.0, steps=200, **settings):
+        super().__init__(image_shape, gamma_0, gamma_1, steps, **settings)
         parts = (torch.as_tensor(part, dtype=torch.float64) for part in (weights, means, deviations))
         self.weights, self.means, self.deviations = (torch.nn.Parameter(part, requires_grad=False) for part in parts)
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from engram.likelihood import stage
 from engram.likelihood.estimation import estimate
+from engram.models.building import build
 from engram.report.page import A_BOUND, ONE_DRAW, _doubts
 from engram.training import batches, trained, training
 from engram.training.plan import Plan
@@ -19,6 +20,7 @@ FAMILIES = {
     "flow": ("zuko", {"name": "flow", "transforms": 2, "hidden": (16,)}),
     "unet_diffusion": ("diffusers", {"name": "unet_diffusion", "channels": (8, 8), "gamma_0": -6.0, "steps": 4}),
 }
+FAMILIES["unet_diffusion of two classes"] = "diffusers", FAMILIES["unet_diffusion"][1] | {"classes": 2}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -43,10 +45,11 @@ def plan(request):
     )
 
 
-def images():
+def images_and_labels():
     rng = np.random.default_rng(0)
-    levels = 200 * (np.arange(SIDE * SIDE) % 2 == rng.integers(0, 2, (N, 1))) + rng.integers(0, 40, (N, SIDE * SIDE))
-    return torch.from_numpy(levels.astype(np.uint8))
+    label = rng.integers(0, 2, N)
+    levels = 200 * (np.arange(SIDE * SIDE) % 2 == label[:, None]) + rng.integers(0, 40, (N, SIDE * SIDE))
+    return torch.from_numpy(levels.astype(np.uint8)), label
 
 
 def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path, monkeypatch):
@@ -55,22 +58,39 @@ def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path
     whole, killed = (StateFolder(tmp_path / name, "f") for name in ("whole", "killed"))
     for folder in (whole, killed):
         folder.path.mkdir()
-    state = Training(plan, images())
+    state = Training(plan, *images_and_labels())
     state.run(whole)
-    kill_at_block(monkeypatch, 4, lambda: Training(plan, images()).run(killed))
-    Training(plan, images()).run(killed)
+    kill_at_block(monkeypatch, 4, lambda: Training(plan, *images_and_labels()).run(killed))
+    Training(plan, *images_and_labels()).run(killed)
     ours, theirs = (folder.load("epoch-3") for folder in (whole, killed))
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert (state.losses.train[-1] < state.losses.train[0]).all()
 
     trained.write(tmp_path / "models.h5", state, whole, {"experiment": "e"})
     model = trained.load_model(tmp_path / "models.h5", epoch=3)
-    x, _ = state.batches.of_block(0, np.arange(6), 0, 0)
+    x, _, *label = state.batches.of_block(0, np.arange(6), 0, 0)
     proposal = "exact" if plan.model["name"] == "flow" else "bound"
-    log_px = estimate(model, x, proposal, samples=16).log_px
+    log_px = estimate(model, x, proposal, samples=16, conditions=label).log_px
     assert log_px.isfinite().all() and log_px.shape == (6,)
     drawn = model.sample(3, generator=torch.Generator().manual_seed(0))
     assert drawn.shape == (3, 1, SIDE, SIDE) and drawn.min() >= 0 and drawn.max() <= 1
+    if "classes" in plan.model:
+        at_equal_parts = x, torch.zeros(len(x))
+        with torch.no_grad():
+            guidance = model.predict_noise(*at_equal_parts, *label) - model.predict_noise(*at_equal_parts)
+        assert (guidance.flatten(1).norm(dim=1) > 0.05).all()
+        of_the_other = estimate(model, x, proposal, samples=16, conditions=[1 - label[0]]).log_px
+        assert ((of_the_other - log_px).abs() > 0.01).all()
+
+
+@pytest.mark.parametrize("channels", [(4,), (8, 8), (12, 24), (32, 64)])
+def test_a_unet_of_any_width_knows_the_time(channels):
+    pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    model = build("unet_diffusion", (1, SIDE, SIDE), channels=channels).eval().requires_grad_(False)
+    z = torch.randn(2, 1, SIDE, SIDE)
+    early, late = (model.predict_noise(z, torch.full((2,), gamma)) for gamma in (-10.0, 4.0))
+    assert float((early - late).norm() / early.norm()) > 0.01
 
 
 def test_a_bound_is_called_one_in_the_file_and_in_the_report():

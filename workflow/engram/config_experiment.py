@@ -70,7 +70,12 @@ def _in_model(model: dict[str, Any]) -> list[str]:
     if name not in KNOWN:
         return [f"model.name is {name!r}, which is unknown; {suggest(name, KNOWN)} (your own is written module:Class)"]
     unknown = [key for key in model if key not in ("name", *KNOWN[name].settings)]
-    return [f"model has an unknown key {key!r}; {suggest(key, KNOWN[name].settings)}" for key in unknown]
+    problems = [f"model has an unknown key {key!r}; {suggest(key, KNOWN[name].settings)}" for key in unknown]
+    if "label_dropout" in model and "label_dropout" not in unknown and not model.get("classes"):
+        problems.append(
+            f"model.label_dropout is {model['label_dropout']!r}, which takes effect only with classes; state how many there are"
+        )
+    return problems
 
 
 def _in_proposals(model: str, there: dict[str, Any], estimators: dict[str, Any]) -> list[str]:

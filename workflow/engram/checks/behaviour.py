@@ -20,12 +20,12 @@ Ask = Callable[[slice], Tensor]
 
 def objective(subject: Subject) -> None:
     """forward gives a finite objective of each image, in training and in evaluation mode."""
-    in_training = subject.call(subject.build().train(), "forward", x=subject.x, noise=subject.noise)
+    in_training = subject.call(subject.build().train(), "forward", **subject.inputs())
     _require_shape(subject, "forward", in_training, (len(subject.x),), "(n,) from x (n, *image_shape) in training mode")
     _require_finite(subject, "forward", in_training, "training mode")
 
     def ask(rows: slice) -> Tensor:
-        answer = subject.call(subject.model, "forward", x=subject.x[rows], noise=subject.noise[rows])
+        answer = subject.call(subject.model, "forward", **subject.inputs(rows))
         return _answered(subject, "forward", answer, (len(subject.x[rows]),), "(n,) from x (n, *image_shape)")
 
     _per_image(subject, "forward", 0, ask)
@@ -37,7 +37,7 @@ def draws_of_training(subject: Subject) -> None:
 
     def under_the_seed() -> Tensor:
         model = subject.build().train()
-        return subject.call(model, "forward", x=subject.x, noise=subject.noise)
+        return subject.call(model, "forward", **subject.inputs())
 
     if not _close(under_the_seed(), under_the_seed()):
         subject.fault(
@@ -111,7 +111,7 @@ def log_prob(subject: Subject) -> None:
     """log_prob gives log p of each image."""
 
     def ask(rows: slice) -> Tensor:
-        answer = subject.call(subject.model, "log_prob", x=subject.x[rows])
+        answer = subject.call(subject.model, "log_prob", **subject.of_images(rows))
         return _answered(subject, "log_prob", answer, (len(subject.x[rows]),), "(n,) from x (n, *image_shape)")
 
     _per_image(subject, "log_prob", 0, ask)
@@ -123,7 +123,7 @@ def bound(subject: Subject) -> None:
     noise = subject.normals("bound", len(subject.x), SAMPLES, *noise_shape(subject.model))
 
     def ask(rows: slice) -> Tensor:
-        answer = subject.call(subject.model, "bound", x=subject.x[rows], noise=noise[rows])
+        answer = subject.call(subject.model, "bound", **(subject.inputs(rows) | {"noise": noise[rows]}))
         shape = len(subject.x[rows]), SAMPLES
         return _answered(subject, "bound", answer, shape, "(n, samples) from noise (n, samples, *noise_shape)")
 

@@ -5,19 +5,20 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engram.checks import behaviour, density, ratios, structure, tiny
 from engram.checks.density import Drawn
 from engram.checks.findings import AnyFinding, Fault, Finding, Lacking, NotChecked, Outcome
 from engram.checks.subject import Subject
-from engram.likelihood.estimation import PROTOCOL_OF, is_latent
+from engram.likelihood.estimation import PROTOCOL_OF, is_latent, lacks_samples_of_class
 from engram.models.protocols import (
     DESCRIBED_IN,
     WAYS_TO_LOG_P,
     BoundedModel,
     ExactModel,
     LatentModel,
+    classes,
     has,
     lacking,
     offers,
@@ -41,6 +42,7 @@ FIRST = (
 )
 
 OF_LATENT = ("decode", "log_prob_given_latent")
+WITHOUT_CLASS = {"encode", *OF_LATENT, "propose"}  # which engram does not call of a model with classes
 OF_OBJECTIVE = ("encode", *OF_LATENT, "log_prob", "predict_noise", "bound", "propose")  # what a forward is made of
 
 METHODS = (
@@ -93,9 +95,10 @@ def examine(name: str, settings: dict[str, Any], images: Tensor, uses: Uses = NO
             if outcome.findings:
                 return outcome
         outcome.findings += _missing(subject, uses)
+        not_called = WITHOUT_CLASS if classes(subject.fresh) else set()
         for check in (*METHODS, *_of_densities(subject)):
             at_fault = {finding.method for finding in outcome.findings}
-            has_all = all(has(subject.fresh, method) for method in check.needs)
+            has_all = all(has(subject.fresh, method) and method not in not_called for method in check.needs)
             if has_all and not at_fault & {*check.needs, *check.stands_on}:
                 _run(check, subject, outcome)
     return outcome
@@ -115,7 +118,9 @@ def _run(check: Check, subject: Subject, outcome: Outcome) -> None:
 def _missing(subject: Subject, uses: Uses) -> Iterator[AnyFinding]:
     """What the model lacks for its log p to be had, for its own images to be looked at, and for what is done with it."""
     model, name = subject.fresh, subject.class_name
-    if not any(offers(model, way) for way in WAYS_TO_LOG_P):
+    if classes(model):
+        yield from _missing_with_classes(model, name, uses)
+    elif not any(offers(model, way) for way in WAYS_TO_LOG_P):
         ways = "encode, decode and log_prob_given_latent, or log_prob, or bound, by which its log p is had"
         absent = lacking(model, LatentModel)
         observed = "none" if len(absent) == 3 else f"no {' and no '.join(absent)}"
@@ -138,10 +143,30 @@ def _missing(subject: Subject, uses: Uses) -> Iterator[AnyFinding]:
         yield Lacking(name, "forward(x, noise)", f"so it can only be fitted; leave out {stated}")
 
 
+def _missing_with_classes(model: nn.Module, name: str, uses: Uses) -> Iterator[AnyFinding]:
+    """What a model that learns log p(x | class) lacks, which has two ways to it only."""
+    if not (offers(model, ExactModel) or offers(model, BoundedModel)):
+        yield Lacking(
+            name, "bound(x, noise, label)", f"nor log_prob(x, label), by which log p(x | class) is had ({DESCRIBED_IN})"
+        )
+    if not has(model, "forward"):
+        yield Lacking(name, "forward(x, noise, label)", f"by which it learns classes: fit takes none ({DESCRIBED_IN})")
+    for estimator, proposal in uses.proposals.items():
+        if lacks_samples_of_class(model, proposal):
+            yield Lacking(
+                name,
+                "importance samples given a class",
+                f"by which the estimator {estimator}, whose proposal is {proposal}, has log p; in {{experiment}}.estimators name "
+                f"one whose proposal is bound or exact ({DESCRIBED_IN})",
+            )
+
+
 def _of_densities(subject: Subject) -> Iterator[Check]:
     """Checks by draws from the model and over all tiny images."""
     model, drawn = subject.fresh, Drawn(subject)
-    if is_latent(model):
+    if classes(model) and offers(model, ExactModel):
+        yield Check("density", _of_each_class)
+    elif is_latent(model):
         draws = hasattr(model, "observe") and hasattr(model, "decode")
         by_draws = partial(density.of_latent, drawn=drawn) if draws else _cannot_draw
         ways = partial(_either, ways=(by_draws, tiny.normalized))
@@ -151,7 +176,7 @@ def _of_densities(subject: Subject) -> Iterator[Check]:
         yield Check("density", partial(_either, ways=(by_draws, tiny.normalized)), ("log_prob",), ("sample",))
     elif offers(model, BoundedModel):
         yield Check("density", _only_a_bound)
-    if hasattr(model, "information"):
+    if hasattr(model, "information") and is_latent(model):
         by_draws = partial(ratios.information, drawn=drawn) if hasattr(model, "observe") else _cannot_draw
         yield Check("Fisher information", by_draws, ("information", *OF_LATENT), ("mean", "observe"))
     yield Check("weights of propose", ratios.of_own_proposal, ("propose",))
@@ -172,6 +197,10 @@ def _either(subject: Subject, ways: Sequence[Callable[[Subject], None]]) -> None
 def _cannot_draw(subject: Subject) -> None:
     method = "observe(parameters, generator)" if is_latent(subject.fresh) else "sample(n, observation, generator)"
     raise NotChecked(f"{subject.class_name} has no {method} to draw x by")
+
+
+def _of_each_class(subject: Subject) -> None:
+    raise NotChecked(f"{subject.class_name} has one for each class")
 
 
 def _only_a_bound(subject: Subject) -> None:

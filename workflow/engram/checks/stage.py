@@ -14,6 +14,9 @@ from engram.checks.examination import Uses, examine
 from engram.checks.findings import Outcome
 from engram.errors import UserError, about
 from engram.files import artifacts, atomic
+from engram.models.building import build
+from engram.models.conditions import conditions
+from engram.models.protocols import classes
 from engram.randomness import generator
 from engram.runtime.jobs import log
 
@@ -41,6 +44,8 @@ def run(
     name = settings.pop("name")
     with about(subject):
         outcome = examine(name, settings, _some_images(dataset), uses)
+        if not outcome.findings:
+            _require_labels(name, settings, dataset)
     for line in outcome.not_checked:
         log.warning("%s: not checked: %s", subject, line)
     outcome.raise_findings(subject)
@@ -55,6 +60,14 @@ def run(
     }
     log.info("checked in %.2f seconds", time.monotonic() - started)
     atomic.write(output, json.dumps(record, indent=2).encode())
+
+
+def _require_labels(name: str, settings: Mapping[str, Any], dataset: str | Path) -> None:
+    """Raise UserError unless the images of a data set have the classes that the model learns, if it learns any."""
+    shape = artifacts.attributes(dataset, "dataset")["image_shape"]
+    model = build(name, tuple(int(size) for size in shape), **settings)
+    if classes(model):
+        conditions(model, artifacts.read(dataset, "dataset", ["label"])["label"].values)
 
 
 def check(name: str, image_shape: tuple[int, int, int], settings: Mapping[str, Any]) -> Outcome:

@@ -93,7 +93,7 @@ def buffers(subject: Subject) -> None:
     """Buffers are changed in place, never replaced: under training a replaced one is lost."""
     model = subject.build().train()
     before = dict(model.named_buffers(remove_duplicate=False))
-    subject.call(model, "forward", x=subject.x, noise=subject.noise)
+    subject.call(model, "forward", **subject.inputs())
     after = dict(model.named_buffers(remove_duplicate=False))
     replaced = [name for name, value in before.items() if after.get(name) is not value]
     if replaced:
@@ -109,7 +109,7 @@ def gradients(subject: Subject) -> None:
     model = subject.build().train()
     unreached = trained = {name for name, value in model.named_parameters() if value.requires_grad}
     for x in _various(subject):
-        objective = subject.call(model, "forward", x=x, noise=subject.noise)
+        objective = subject.call(model, "forward", **(subject.inputs() | {"x": x}))
         if not objective.requires_grad:
             subject.fault(
                 "forward", "an objective with a gradient", "one without: .item(), .detach() or no_grad cut it off"
@@ -137,9 +137,7 @@ def round_trip(subject: Subject) -> None:
     stored = subject.attempt("__init__", lambda: {k: v.numpy() for k, v in state_of(subject.model).items()}, "saving")
     put = partial(put_state, loaded, {name: torch.as_tensor(value) for name, value in stored.items()})
     subject.attempt("__init__", put, "loading")
-    one, other = (
-        subject.call(model.eval(), "forward", x=subject.x, noise=subject.noise) for model in (subject.model, loaded)
-    )
+    one, other = (subject.call(model.eval(), "forward", **subject.inputs()) for model in (subject.model, loaded))
     if not torch.equal(one, other):
         subject.fault(
             "__init__",

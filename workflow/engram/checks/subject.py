@@ -15,7 +15,7 @@ from engram.checks.findings import Fault, Finding
 from engram.errors import UserError, first_line, in_users_code
 from engram.models import observations
 from engram.models.building import build, class_named
-from engram.models.protocols import has, noise_shape
+from engram.models.protocols import classes, has, noise_shape
 from engram.randomness import torch_generator
 from engram.training.trained import put_state, state_of
 
@@ -49,7 +49,7 @@ class Subject:
             self.call(model, "fit", x=self.x)
             return model.eval()
         for _ in range(PASSES):
-            self.call(model, "forward", x=self.x, noise=self.noise)
+            self.call(model, "forward", **self.inputs())
         return model.eval().requires_grad_(False)
 
     def copy(self) -> nn.Module:
@@ -73,6 +73,21 @@ class Subject:
     def noise(self) -> Tensor:
         """Of one objective for each image, (n, *noise_shape)."""
         return self.normals("noise", len(self.images), *noise_shape(self.fresh))
+
+    @cached_property
+    def conditions(self) -> dict[str, Tensor]:
+        """The label of each image, (n,), every class in turn; nothing for a model without classes."""
+        known = classes(self.fresh)
+        return {"label": torch.arange(len(self.images)) % known} if known else {}
+
+    def inputs(self, rows: slice = slice(None)) -> dict[str, Tensor]:
+        """What forward takes of the images `rows`."""
+        inputs = {"x": self.x, "noise": self.noise} | self.conditions
+        return {name: values[rows] for name, values in inputs.items()}
+
+    def of_images(self, rows: slice) -> dict[str, Tensor]:
+        """The same without noise."""
+        return {name: values for name, values in self.inputs(rows).items() if name != "noise"}
 
     @cached_property
     def z(self) -> Tensor:

@@ -12,10 +12,11 @@ from engram.models.protocols import BoundedModel, noise_shape
 
 @dataclass(frozen=True)
 class Bounds:
-    """Samples of the bound for images x (n, *image_shape)."""
+    """Samples of the bound for images x (n, *image_shape), under the model's conditions (engram.models.conditions)."""
 
     model: BoundedModel
     x: Tensor
+    conditions: tuple[Tensor, ...] = ()
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -23,13 +24,13 @@ class Bounds:
 
     def values(self, noise: Tensor) -> Tensor:
         """Estimates of the bound in nats, (n, samples), from noise (n, samples, *noise_shape)."""
-        return self.model.bound(self.x, noise)
+        return self.model.bound(self.x, noise, *self.conditions)
 
     def estimate(self, values: Tensor) -> Estimate:
         return average(values)
 
     def __getitem__(self, rows: Tensor) -> "Bounds":
-        return Bounds(self.model, self.x[rows])
+        return Bounds(self.model, self.x[rows], tuple(values[rows] for values in self.conditions))
 
 
 def average(values: Tensor) -> Estimate:

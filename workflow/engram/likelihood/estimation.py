@@ -11,7 +11,7 @@ that. An exact model, with log_prob(x) alone, is asked for its own log p; one wi
 over the samples. The model's `observation` says how x was drawn; without one x is binary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -32,6 +32,7 @@ from engram.models.protocols import (
     LatentModel,
     LatentModelWithInformation,
     ProposingModel,
+    classes,
     lacking,
     noise_shape,
     offers,
@@ -56,18 +57,20 @@ def estimate(
     proposal_scale: float = 1.1,
     seed: int = 0,
     noise: Tensor | None = None,
+    conditions: Sequence[Tensor] = (),
 ) -> Estimate:
     """Estimate log p(x) for x (n, *image_shape), already drawn from the images (engram.models.observations.draw).
 
     `newton_steps` and `proposal_scale` belong to the Laplace proposal. `noise` (n, samples, *noise_of_sample(model, x)) are the
     standard normals behind the samples; without it they come from `seed` and the row's number. An exact model's own log
-    p comes back, with no error. Raises UserError for an unknown proposal, a setting out of range, or a model that offers no way
-    to its log p.
+    p comes back, with no error. `conditions` are what a model is given of each image beside x (engram.models.conditions). Raises
+    UserError for an unknown proposal, a setting out of range, or a model that offers no way to its log p.
     """
     _require(proposal, samples, newton_steps, proposal_scale)
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
-        sampling = _sampling(model, chunk, proposal, newton_steps, proposal_scale)
+        given = tuple(values[rows] for values in conditions)
+        sampling = _sampling(model, chunk, given, proposal, newton_steps, proposal_scale)
         normals = _normals(rows, samples, sampling, seed, 0) if noise is None else noise[rows]
         return sampling.estimate(sampling.values(normals.to(chunk)))
 
@@ -86,6 +89,7 @@ def estimate_to_precision(
     proposal_scale: float = 1.1,
     seed: int = 0,
     images: Tensor | None = None,
+    conditions: Sequence[Tensor] = (),
 ) -> Estimate:
     """As `estimate`, with the samples doubled of every image whose standard error exceeds the target (nats).
 
@@ -97,7 +101,8 @@ def estimate_to_precision(
     images = torch.arange(len(x)) if images is None else images
 
     def of_chunk(chunk: Tensor, rows: Tensor) -> Estimate:
-        sampling = _sampling(model, chunk, proposal, newton_steps, proposal_scale)
+        given = tuple(values[rows] for values in conditions)
+        sampling = _sampling(model, chunk, given, proposal, newton_steps, proposal_scale)
         values = sampling.values(_normals(images[rows], samples, sampling, seed, 0))
         estimates, active = sampling.estimate(values), torch.arange(len(rows))
         while 2 * values.shape[1] <= max_samples:
@@ -180,7 +185,16 @@ def noise_of_sample(model: nn.Module, x: Tensor, proposal: str = "encoder") -> t
 
 
 def is_latent(model: nn.Module) -> bool:
-    """Whether log p is estimated by importance samples of z."""
+    """Whether log p is estimated by importance samples of z, which is not offered given a class."""
+    return _has_latent(model) and not classes(model)
+
+
+def lacks_samples_of_class(model: nn.Module, proposal: str) -> bool:
+    """Whether the proposal asks a model with classes for importance samples of z."""
+    return proposal not in PROTOCOL_OF and _has_latent(model) and classes(model) > 0
+
+
+def _has_latent(model: nn.Module) -> bool:
     return offers(model, LatentModel) or offers(model, ProposingModel)
 
 
@@ -190,7 +204,12 @@ def is_bound(model: nn.Module, proposal: str) -> bool:
 
 
 def _sampling(
-    model: nn.Module, x: Tensor, proposal: str, newton_steps: int, proposal_scale: float
+    model: nn.Module,
+    x: Tensor,
+    conditions: tuple[Tensor, ...],
+    proposal: str,
+    newton_steps: int,
+    proposal_scale: float,
 ) -> Importance | Exact | Bounds:
     """How log p of images x is had from a model. Raises UserError if it offers no way, or not the one that is asked for."""
     asked = PROTOCOL_OF.get(proposal)
@@ -198,12 +217,17 @@ def _sampling(
         raise UserError(
             f"{type(model).__name__} has no {lacking(model, asked)[0]}, by which the proposal {proposal} has log p"
         )
+    if lacks_samples_of_class(model, proposal):
+        raise UserError(
+            f"{type(model).__name__} has classes, and there are no importance samples given a class, by which the proposal "
+            f"{proposal} has log p; choose the proposal bound or exact, and define its method ({DESCRIBED_IN})"
+        )
     if is_latent(model) and proposal in ("encoder", "laplace"):
         return Importance(model, x, propose(model, x, proposal, newton_steps, proposal_scale))
     if offers(model, ExactModel) and proposal != "bound":
-        return Exact(model, x)
+        return Exact(model, x, conditions)
     if offers(model, BoundedModel):
-        return Bounds(model, x)
+        return Bounds(model, x, conditions)
     raise UserError(
         f"{type(model).__name__} has neither encode, decode and log_prob_given_latent, nor log_prob, nor bound: "
         f"there is no log p(x) to estimate; see {DESCRIBED_IN}"

@@ -58,19 +58,21 @@ def evaluate(
     names: Sequence[tuple],
     images: np.ndarray,
     title: str = "likelihood",
+    conditions: Sequence[Tensor] = (),
 ) -> Estimate:
     """Estimate log p of uint8 `images` (n, pixels) under `models`: every field is (models, draws, n), on the CPU.
 
-    `names` has one name per model, for its random streams. The standard error of a bound is that over its draws, if there are
-    two or more.
+    `names` has one name per model, for its random streams. `conditions` are what the models are given of each image beside x
+    (engram.models.conditions). The standard error of a bound is that over its draws, if there are two or more.
     """
     chunk, parts = _images_at_once(evaluation, models[0]), []
     with Progress(len(models) * evaluation.draws * len(images), title, " images") as progress:
         for start in range(0, len(images), chunk):
             rows, of_draws = np.arange(start, min(start + chunk, len(images))), []
+            given = [values[rows].to(evaluation.device) for values in conditions]
             for draw in range(evaluation.draws):
                 estimates = []
-                for of_model in _of_each_model(evaluation, models, names, images[rows], rows, draw):
+                for of_model in _of_each_model(evaluation, models, names, images[rows], rows, draw, given):
                     estimates.append(of_model)
                     progress.update(len(rows))
                 of_draws.append(join(estimates, torch.stack))
@@ -99,6 +101,7 @@ def _of_each_model(
     images: np.ndarray,
     rows: np.ndarray,
     draw: int,
+    conditions: Sequence[Tensor],
 ) -> Iterator[Estimate]:
     """The models' estimates for one draw of x from `images`, whose numbers in the data set are `rows`."""
     grey = torch.from_numpy(images).to(evaluation.device)
@@ -113,12 +116,14 @@ def _of_each_model(
             x = observations.draw(grey, of_x.uniforms(grey.shape[1]), model.observation)
             x = x.reshape(-1, *evaluation.image_shape)
         model = model.to(evaluation.device)
-        yield _estimate(model, x.to(observations.precision(model)), noise, evaluation.estimator)
+        yield _estimate(model, x.to(observations.precision(model)), noise, evaluation.estimator, conditions)
 
 
-def _estimate(model: nn.Module, x: Tensor, noise: "Noise", estimator: Mapping[str, Any]) -> Estimate:
+def _estimate(
+    model: nn.Module, x: Tensor, noise: "Noise", estimator: Mapping[str, Any], conditions: Sequence[Tensor]
+) -> Estimate:
     """The estimator's estimate: with its number of samples for every image, or to its precision."""
-    settings = {key: estimator[key] for key in OF_ESTIMATE if key in estimator}
+    settings = {key: estimator[key] for key in OF_ESTIMATE if key in estimator} | {"conditions": conditions}
     if "target_standard_error" in estimator:
         settings |= {key: estimator[key] for key in OF_PRECISION}
         return estimate_to_precision(model, x, **settings, seed=noise.seed(), images=torch.from_numpy(noise.rows))

@@ -10,7 +10,8 @@ from engram.errors import UserError
 from engram.likelihood import estimation
 from engram.likelihood.importance import Estimate
 from engram.models import observations
-from engram.models.protocols import DESCRIBED_IN, WAYS_TO_LOG_P, offers
+from engram.models.conditions import conditions
+from engram.models.protocols import DESCRIBED_IN, WAYS_TO_LOG_P, classes, offers
 from engram.randomness import image_uniforms
 from engram.tensors import tensor
 
@@ -25,6 +26,7 @@ def estimate(
     newton_steps: int = 2,
     proposal_scale: float = 1.1,
     seed: int = 0,
+    label: Any = None,
 ) -> Estimate:
     """log p of n images under a trained model, by importance sampling, with standard errors.
 
@@ -35,6 +37,7 @@ def estimate(
     log_prob(x) alone, or one of the other ways in engram.models.protocols.
     proposal: "laplace", a normal fitted to the posterior in `newton_steps` steps and widened by `proposal_scale`, or
     "encoder", the model's own q(z | x); docs/estimators.md has the errors of both. samples: of z for each image.
+    label: (n,), the class of each image from 0, for a model with `classes`, whose log p is log p(x | class); no other takes it.
 
     Gives log_px, elbo, standard_error (nats, of the 8-bit image), effective_samples, pareto_k and fell_back, (n,) each, on
     the model's device. Raises UserError, naming the image, for values that cannot be, shapes that do not fit the model,
@@ -50,7 +53,8 @@ def estimate(
     samples, newton_steps = whole_number(samples, "samples", 1), whole_number(newton_steps, "newton_steps", 1)
     _require_scale(proposal_scale)
     observed = observation(model, x, whole_number(seed, "seed", 0))
-    return estimation.estimate(model, observed, proposal, samples, newton_steps, proposal_scale, seed)
+    given = _conditions(model, label, len(observed), observed.device)
+    return estimation.estimate(model, observed, proposal, samples, newton_steps, proposal_scale, seed, conditions=given)
 
 
 def observation(model: nn.Module, x: Any, seed: int) -> Tensor:
@@ -129,6 +133,20 @@ def _require_model(model: Any) -> None:
             f"model: {type(model).__name__} has neither log_prob(x) nor bound(x, noise) nor all of encode, decode and "
             f"log_prob_given_latent; see {DESCRIBED_IN}"
         )
+
+
+def _conditions(model: nn.Module, label: Any, n: int, device: torch.device) -> tuple[Tensor, ...]:
+    """What the model is given of n images beside x."""
+    if label is None:
+        return conditions(model, None)
+    given = tensor(label, "label")
+    if given.is_floating_point() or given.shape != (n,):
+        raise UserError(
+            f"label: is {tuple(given.shape)} {given.dtype}, must be the number of a class for each of {n} images"
+        )
+    if not classes(model):
+        raise UserError(f"label: {type(model).__name__} has no classes ({DESCRIBED_IN}); leave it out")
+    return tuple(values.to(device) for values in conditions(model, given.cpu().numpy()))
 
 
 def _require_scale(scale: Any) -> None:

@@ -16,6 +16,7 @@ from engram.files.artifacts import variable
 from engram.likelihood.estimation import is_bound
 from engram.likelihood.evaluation import Evaluation, evaluate
 from engram.likelihood.importance import Estimate
+from engram.models.conditions import conditions
 from engram.runtime.device import claimed_device, describe
 from engram.runtime.jobs import log
 from engram.runtime.machine import peak_memory
@@ -78,7 +79,8 @@ def run(
         evaluation = Evaluation(settings, image_shape, (seed, str(data.attrs["dataset"])), device)
         title = f"{experiment} {estimator} {repeat} epoch {epoch}"
         with about(f"experiments.{experiment}, estimator {estimator}"):
-            estimates = evaluate(evaluation, networks, names, data.images.values, title)
+            given = conditions(networks[0], data.label.values)
+            estimates = evaluate(evaluation, networks, names, data.images.values, title, given)
         wall_seconds = time.monotonic() - started
     bound = is_bound(networks[0], settings["proposal"])
     fell_back = int(estimates.fell_back.sum())
@@ -99,7 +101,7 @@ def run(
     of_images = variables(
         estimates, repeat, stored.fold.values, data, meanings(settings["proposal"], bound, evaluation.draws)
     )
-    artifacts.write(output, "likelihood", of_images, attributes)
+    artifacts.write(output, "likelihood", given_class(of_images) if given else of_images, attributes)
 
 
 def meanings(proposal: str, bound: bool, draws: int) -> dict[str, tuple[str, str]]:
@@ -124,6 +126,14 @@ def variables(
         "fold": variable(("model",), folds, "1", "fold held out from the model; -1 for the full model"),
         "split": variable(("sample",), data.split.values, "1", "0 training image, 1 test image"),
         "label": variable(("sample",), data.label.values, "1", "class of the image, -1 if none"),
+    }
+
+
+def given_class(variables: dict[str, tuple]) -> dict[str, tuple]:
+    """The same variables, called what they are under models with classes: log p(x | class)."""
+    return {
+        name: (axes, values, about | {"long_name": about["long_name"].replace("log p(x)", "log p(x | class)")})
+        for name, (axes, values, about) in variables.items()
     }
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from engram.errors import UserError, first_line, in_users_code, suggest
+from engram.errors import UserError, about, first_line, in_users_code, suggest
 from engram.models.known import known_models, source_of
-from engram.models.protocols import DESCRIBED_IN, FittedModel, TrainableModel, lacking, offers
+from engram.models.protocols import DESCRIBED_IN, FittedModel, TrainableModel, classes, lacking, offers
 
 
 def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> nn.Module:
@@ -25,6 +25,8 @@ def build(name: str, image_shape: tuple[int, int, int], **settings: Any) -> nn.M
     except Exception as error:  # whatever a user's own class raises
         raise UserError(f"model {name} with {settings}: {in_users_code(error) or first_line(error)}") from error
     _require_trainable(name, model)
+    with about(f"model {name}"):
+        classes(model)
     return model
 
 

@@ -79,10 +79,12 @@ class DiffusionModel(nn.Module, ABC):
     """The bound, the objective and samples of a model that predicts noise; a subclass implements `predict_noise`.
 
     sampler: of images, "ancestral", which draws noise in each of its `steps`, or "ddim", whose image depends on z at time 1 alone.
-    Raises UserError for another.
+    classes: with any, the bound is one on log p(x | class), and `predict_noise` takes a third argument, label (n,). Where a class
+    is withheld, that is None or `classes`; in training so is a share `label_dropout` of the labels, so that the model learns to
+    do without (Ho and Salimans 2022, "Classifier-free diffusion guidance"). Raises UserError for values that cannot be.
 
     The noise of one image's objective, and of one sample of its bound, is a row of numbers: the first is t, through the normal
-    distribution function, and the others are epsilon.
+    distribution function, and the others are epsilon; with classes one more, through the same function, drops the label.
     """
 
     observation = "centred"
@@ -94,73 +96,98 @@ class DiffusionModel(nn.Module, ABC):
         gamma_1: float,
         steps: int,
         sampler: str = "ancestral",
+        classes: int = 0,
+        label_dropout: float = 0.1,
     ):
         super().__init__()
         if sampler not in SAMPLERS:
             raise UserError(f"sampler is {sampler!r}; {suggest(sampler, SAMPLERS)}")
+        if not 0 <= label_dropout < 1:
+            raise UserError(
+                f"label_dropout is {label_dropout}; it must be a share of the images, at least 0 and below 1"
+            )
         self.image_shape, self.gamma_0, self.gamma_1 = tuple(image_shape), gamma_0, gamma_1
-        self.steps, self.sampler = steps, sampler
-        self.noise_shape = (1 + torch.Size(image_shape).numel(),)
+        self.steps, self.sampler, self.classes, self.label_dropout = steps, sampler, classes, label_dropout
+        self.pixels = torch.Size(image_shape).numel()
+        self.noise_shape = (1 + self.pixels + bool(classes),)
         self.register_buffer("reconstruction", expected_reconstruction(gamma_0).float())
 
     @abstractmethod
     def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
-        """epsilon, (n, *image_shape), of z at gamma (n,)."""
+        """epsilon, (n, *image_shape), of z at gamma (n,); with classes also `label`, (n,) or by default None."""
 
-    def _predicted(self, z: Tensor, gamma: Tensor) -> Tensor:
+    def _predicted(self, z: Tensor, gamma: Tensor, label: Tensor | None) -> Tensor:
         """What `predict_noise` gives, of so many images at a time that memory stays bounded.
 
         A batch of training is bounded by its size, and stays one for networks that look at all of it, as batch norm does.
         """
+        given = (z, gamma) if label is None else (z, gamma, label)
         if self.training:
-            return self.predict_noise(z, gamma)
+            return self.predict_noise(*given)
         images = max(1, at_once(PIXELS_AT_ONCE, z.device) // math.prod(self.image_shape[1:]))
-        parts = zip(z.split(images), gamma.split(images), strict=True)
+        parts = zip(*(values.split(images) for values in given), strict=True)
         return torch.cat([self.predict_noise(*part) for part in parts])
 
     def gamma(self, t: Tensor) -> Tensor:
         return self.gamma_0 + (self.gamma_1 - self.gamma_0) * t
 
-    def diffusion_loss(self, x: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
+    def diffusion_loss(self, x: Tensor, t: Tensor, epsilon: Tensor, label: Tensor | None = None) -> Tensor:
         """1/2 gamma'(t) |epsilon - predicted epsilon|^2, (n,): its mean over t and epsilon is the bound's third term."""
         gamma = self.gamma(t)
         alpha, sigma = (part.reshape(-1, *[1] * (x.ndim - 1)) for part in alpha_and_sigma(gamma))
-        error = epsilon - self._predicted(alpha * x + sigma * epsilon, gamma)
+        error = epsilon - self._predicted(alpha * x + sigma * epsilon, gamma, label)
         return 0.5 * (self.gamma_1 - self.gamma_0) * (error**2).flatten(1).sum(1)
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The bound from one sample of t and epsilon, (n,): the objective."""
-        return self._bound_at(x, torch.special.ndtr(noise[:, 0]), noise[:, 1:].reshape(x.shape))
+    def forward(self, x: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """The bound from one sample of t and epsilon, (n,): the objective. In training mode some labels are dropped."""
+        if label is not None and self.training:
+            label = torch.where(torch.special.ndtr(noise[:, -1]) < self.label_dropout, self.classes, label)
+        epsilon = noise[:, 1 : 1 + self.pixels].reshape(x.shape)
+        return self._bound_at(x, torch.special.ndtr(noise[:, 0]), epsilon, label)
 
-    def bound(self, x: Tensor, noise: Tensor) -> Tensor:
+    def bound(self, x: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Samples of the bound, (n, samples). The t of an image are evenly spaced from a random first one."""
         n, samples = noise.shape[:2]
         spaced = torch.arange(samples, device=x.device) / samples
         t = (torch.special.ndtr(noise[:, :1, 0]) + spaced).remainder(1)
         repeated = x.repeat_interleave(samples, 0)
-        epsilon = noise[..., 1:].reshape(repeated.shape)
-        return self._bound_at(repeated, t.flatten().to(x.dtype), epsilon).reshape(n, samples)
+        epsilon = noise[..., 1 : 1 + self.pixels].reshape(repeated.shape)
+        label = None if label is None else label.repeat_interleave(samples)
+        return self._bound_at(repeated, t.flatten().to(x.dtype), epsilon, label).reshape(n, samples)
 
-    def _bound_at(self, x: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
+    def _bound_at(self, x: Tensor, t: Tensor, epsilon: Tensor, label: Tensor | None) -> Tensor:
         level = ((x + 1) * (0.5 * (LEVELS - 1))).round().long()
         outside = self.reconstruction[level].flatten(1).sum(1) - prior_divergence(x, self.gamma_1)
-        return outside - self.diffusion_loss(x, t, epsilon)
+        return outside - self.diffusion_loss(x, t, epsilon, label)
 
     @torch.no_grad()
-    def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """Images, (n, *image_shape), by `steps` steps from time 1 to 0: in [0, 1], or with observation=True levels on [-1, 1]."""
+    def sample(
+        self,
+        n: int,
+        observation: bool = False,
+        generator: torch.Generator | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """Images, (n, *image_shape), by `steps` steps from time 1 to 0: in [0, 1], or with observation=True levels on [-1, 1].
+
+        They are of the classes `label` (n,), which are drawn uniformly if a model with classes is not told any.
+        """
         weights = some_weights(self)
         as_weights = {"device": weights.device, "dtype": weights.dtype}
+        if self.classes and label is None:
+            label = torch.randint(self.classes, (n,), generator=generator, device=weights.device)
         z = torch.randn(n, *self.image_shape, generator=generator, **as_weights)
         times = torch.linspace(1, 0, self.steps + 1, **as_weights)
         for t, s in pairwise(times):
-            z = self._earlier(z, self.gamma(t), self.gamma(s), generator)
+            predicted = self._predicted(z, self.gamma(t).expand(n), label)
+            z = self._earlier(z, predicted, self.gamma(t), self.gamma(s), generator)
         levels = ((z / alpha_and_sigma(self.gamma(times[-1]))[0]).clamp(-1, 1) * 0.5 + 0.5).mul(LEVELS - 1).round()
         return 2 * levels / (LEVELS - 1) - 1 if observation else levels / (LEVELS - 1)
 
-    def _earlier(self, z: Tensor, gamma_t: Tensor, gamma_s: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _earlier(
+        self, z: Tensor, predicted: Tensor, gamma_t: Tensor, gamma_s: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
         """z at an earlier time s given z at t, by the model's sampler."""
-        predicted = self._predicted(z, gamma_t.expand(len(z)))
         if self.sampler == "ddim":
             return ddim_step(z, predicted, gamma_t, gamma_s)
         noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)

@@ -34,7 +34,7 @@ KNOWN = {
     "flow": Known("engram.models.flow:CouplingFlow", ("transforms", "hidden"), ("exact",)),
     "unet_diffusion": Known(
         "engram.models.unet_diffusion:UNetDiffusion",
-        ("channels", "layers", "gamma_0", "gamma_1", "steps", "sampler"),
+        ("channels", "layers", "gamma_0", "gamma_1", "steps", "sampler", "classes", "label_dropout"),
         ("bound",),
     ),
     "gaussian": Known(

@@ -2,7 +2,9 @@
 
 Shapes: x is (n, *image_shape), drawn from images as the model's `observation` says ("binary", "logit" or "pixels":
 engram.models.observations); z is (..., n, latent_dim), where leading axes "..." are importance samples; noise is standard
-normal. `offers` says whether a model has what a protocol asks for. docs/own_model.md shows models that do.
+normal. label is (n,) int64, the class of each image: a model whose attribute `classes` is above 0 learns log p(x | class), and
+gets labels from 0 to classes - 1 as the last argument of `forward`, `bound` and `log_prob`. `offers` says whether a model has
+what a protocol asks for. docs/own_model.md shows models that do.
 """
 
 import inspect
@@ -10,6 +12,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from engram.errors import UserError
 
 DESCRIBED_IN = "docs/own_model.md"
 
@@ -89,7 +93,10 @@ class BoundedModel(Protocol):
 
 
 class SamplingModel(Protocol):
-    """Analyses that look at the model's own images: nearest neighbours and mode collapse."""
+    """Analyses that look at the model's own images: nearest neighbours and mode collapse.
+
+    A model with classes draws those of its images by itself, or takes them as a further argument `label`.
+    """
 
     def sample(self, n: int, observation: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """Mean images in [0, 1], (n, *image_shape), or draws of x with `observation=True`."""
@@ -99,7 +106,10 @@ class DenoisingModel(Protocol):
     """Geometry of a diffusion model: the dimension of what it learned."""
 
     def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
-        """The noise in z, (n, *image_shape), whose log signal-to-noise ratio is -gamma, (n,)."""
+        """The noise in z, (n, *image_shape), whose log signal-to-noise ratio is -gamma, (n,).
+
+        A model with classes takes a third argument `label`; without it, the noise is that of an image of unknown class.
+        """
 
 
 WAYS_TO_LOG_P = (LatentModel, ProposingModel, ExactModel, BoundedModel)
@@ -112,6 +122,17 @@ def noise_shape(model: object) -> tuple[int, ...]:
     """
     stated = getattr(model, "noise_shape", None)
     return tuple(stated) if stated is not None else (getattr(model, "latent_dim", 0),)
+
+
+def classes(model: object) -> int:
+    """How many classes a model tells apart, by its attribute `classes`; 0 for a model of images alone.
+
+    Raises UserError if that is no such number.
+    """
+    stated = getattr(model, "classes", 0)
+    if isinstance(stated, bool) or not isinstance(stated, int) or stated < 0:
+        raise UserError(f"classes is {stated!r}; it must be the number of classes, or 0 for none ({DESCRIBED_IN})")
+    return stated
 
 
 def offers(model: object, protocol: type) -> bool:

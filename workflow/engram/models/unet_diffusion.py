@@ -1,5 +1,8 @@
 """A diffusion model with a U-Net, diffusers' `UNet2DModel` (the extra `diffusion`: `uv sync --extra diffusion`)."""
 
+import math
+
+import torch
 from torch import Tensor
 
 from engram.errors import UserError
@@ -13,7 +16,8 @@ class UNetDiffusion(DiffusionModel):
 
     channels: of each resolution, the first being the image's own, each further one half of it. layers: residual blocks at each.
     gamma_0, gamma_1: minus the log signal-to-noise ratios at times 0 and 1. steps: of sampling, by the
-    sampler "ancestral" or "ddim".
+    sampler "ancestral" or "ddim". classes: of the data set, of whose images' log p is then the one given their class; 0 for none.
+    label_dropout: share of the training images whose class is withheld.
     """
 
     def __init__(
@@ -25,8 +29,10 @@ class UNetDiffusion(DiffusionModel):
         gamma_1: float = 5.0,
         steps: int = 250,
         sampler: str = "ancestral",
+        classes: int = 0,
+        label_dropout: float = 0.1,
     ):
-        super().__init__(image_shape, gamma_0, gamma_1, steps, sampler)
+        super().__init__(image_shape, gamma_0, gamma_1, steps, sampler, classes, label_dropout)
         of_image, height, width = image_shape
         halvings = 2 ** (len(channels) - 1)
         if height % halvings or width % halvings:
@@ -41,13 +47,17 @@ class UNetDiffusion(DiffusionModel):
             layers_per_block=layers,
             down_block_types=("DownBlock2D",) * len(channels),
             up_block_types=("UpBlock2D",) * len(channels),
-            norm_num_groups=min(8, *channels),
+            # Two channels or more: normalized alone, a channel would forget the time and the class that were added to it.
+            norm_num_groups=math.gcd(8, *(number // 2 for number in channels)),
             add_attention=False,
+            num_class_embeds=classes + 1 if classes else None,  # the last is the class that is not said
         )
 
-    def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
+    def predict_noise(self, z: Tensor, gamma: Tensor, label: Tensor | None = None) -> Tensor:
         t = (gamma - self.gamma_0) / (self.gamma_1 - self.gamma_0)
-        return self.unet(z, TIMESTEPS * t).sample
+        if self.classes and label is None:
+            label = torch.full((len(z),), self.classes, device=z.device)
+        return self.unet(z, TIMESTEPS * t, label).sample
 
 
 def _unet():

@@ -180,6 +180,7 @@ def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple
     trainings = [part for part in (experiment.full, *experiment.folds) if part is not None]
     if trainings:
         made_by = trainings[0].attrs
+        yield from _meaning_of_log_p(made_by)
         for line in _not_checked(described["name"], made_by):
             yield "not checked of the model", line
         threads = int(made_by["threads"])
@@ -187,6 +188,13 @@ def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple
     made_by = (trainings or [*experiment.scores.values()])[0].attrs
     torch = f", torch {made_by['torch_version']}" if trainings else ""
     yield "software", f"engram {made_by['engram_version']}, commit {made_by['git_commit']}{torch}"
+
+
+def _meaning_of_log_p(made_by: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A row where log p is not that of an image alone, by the attributes of a training."""
+    known = int(made_by.get("classes", 0))
+    if known:
+        yield "log p", f"log p(x | class), of each image given its class, which is one of {known}"
 
 
 def _not_checked(name: str, made_by: Mapping[str, Any]) -> list[str]:

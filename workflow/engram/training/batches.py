@@ -25,7 +25,7 @@ class Batches:
     """Draws from `images`, uint8 (n, pixels) on the device, for models of one kind.
 
     observation, noise_shape and precision say what the models take: how x is drawn, the shape of an image's noise, and the type
-    of numbers.
+    of numbers; conditions what they are given of each image beside x (engram.models.conditions).
     """
 
     plan: Plan
@@ -33,6 +33,7 @@ class Batches:
     observation: str
     noise_shape: tuple[int, ...]
     precision: torch.dtype
+    conditions: tuple[Tensor, ...] = ()
 
     @property
     def images_per_block(self) -> int:
@@ -42,11 +43,11 @@ class Batches:
         """The order in which an epoch shows the model at `position` its training images."""
         return generator(*self.plan.stream(position, "order", epoch)).permutation(self.plan.trained_on[position])
 
-    def of_block(self, position: int, order: np.ndarray, epoch: int, block: int) -> tuple[Tensor, Tensor]:
-        """All that one model sees in a block of steps: x (images, *image_shape) and normals (images, *noise_shape)."""
+    def of_block(self, position: int, order: np.ndarray, epoch: int, block: int) -> tuple[Tensor, ...]:
+        """All that one model sees in a block of steps: x (images, *image_shape), normals (images, *noise_shape), conditions."""
         chosen = order[block * self.images_per_block : (block + 1) * self.images_per_block]
         uniforms, normals, *mirrored = (part[: len(chosen)] for part in self.noise(position, epoch, block))
-        return self.observe(chosen, uniforms, *mirrored), normals
+        return self.observe(chosen, uniforms, *mirrored), normals, *self._conditions_of(chosen)
 
     def noise(self, position: int, epoch: int, block: int) -> tuple[Tensor, ...]:
         """Uniforms (images, pixels) for drawing x and normals (images, *noise_shape) for the objective, of one block.
@@ -69,12 +70,15 @@ class Batches:
         x = observations.draw(images, uniforms, self.observation)
         return x.reshape(-1, *self.plan.image_shape).to(self.precision)
 
-    def of_loss(self, position: int, images: np.ndarray, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """x and noise of some of `images`, in parts, for a loss called `name`: the same after every epoch."""
+    def _conditions_of(self, chosen: np.ndarray) -> tuple[Tensor, ...]:
+        return tuple(values[torch.from_numpy(chosen).to(values.device)] for values in self.conditions)
+
+    def of_loss(self, position: int, images: np.ndarray, name: str) -> Iterator[tuple[Tensor, ...]]:
+        """x, noise and conditions of some of `images`, in parts, for a loss called `name`: the same after every epoch."""
         chosen = np.sort(generator(*self.plan.stream(position, "loss", name)).permutation(images)[:IMAGES_FOR_LOSS])
         stream = torch_generator(self.images.device, *self.plan.stream(position, "loss", name))
         for part in np.array_split(chosen, -(-len(chosen) // at_once(1000, self.images.device))):
             shape = (len(part), self.images.shape[1])
             x = self.observe(part, torch.rand(shape, generator=stream, device=self.images.device))
             noise = torch.randn(len(part), *self.noise_shape, generator=stream, device=self.images.device)
-            yield x, noise.to(self.precision)
+            yield x, noise.to(self.precision), *self._conditions_of(part)

@@ -3,6 +3,7 @@
 Parameters are stacked along a first axis `model`. On a GPU one pack holds all folds of a repeat, and each step is one set of
 batched matrix products, launched as one CUDA graph (engram.training.replay). On a CPU a model alone is faster (its weights stay in
 the cache), so there packs have one model each.
+What a model sees of a batch, its inputs, is x and noise, and the label of each image where models have classes.
 Every model draws its order of images and its noise from streams of its own name, so that packing changes values only by rounding.
 """
 
@@ -74,21 +75,22 @@ class Pack:
             return value
         return place.fill_(value) if isinstance(place, Tensor) else torch.tensor(value, device=device)
 
-    def step(self, members: Sequence[int], x: Tensor, noise: Tensor) -> Tensor:
-        """One step of the models `members` on batches x (members, batch, ...); their summed -ELBO (members,), detached.
+    def step(self, members: Sequence[int], *inputs: Tensor) -> Tensor:
+        """One step of the models `members` on inputs (members, batch, ...); their summed -ELBO (members,), detached.
 
         The next step may overwrite that.
         """
         self.template.train()
-        if x.is_cuda and len(members) == len(self):
-            return self._replayed(x, noise)
-        return self._step(members, x, noise)
+        if inputs[0].is_cuda and len(members) == len(self):
+            return self._replayed(*inputs)
+        return self._step(members, *inputs)
 
-    def _step(self, members: Sequence[int], x: Tensor, noise: Tensor) -> Tensor:
+    def _step(self, members: Sequence[int], *inputs: Tensor) -> Tensor:
         step = self._step_alone if len(members) == 1 else self._step_together
-        loss, gradients = step(members, x, noise)
+        loss, gradients = step(members, *inputs)
         if self.optimizer.is_of_mean:
-            gradients = [[value / x.shape[1] for value in of_model] for of_model in gradients]
+            batch = inputs[0].shape[1]
+            gradients = [[value / batch for value in of_model] for of_model in gradients]
         self._update(members, gradients)
         return loss.detach()
 
@@ -109,37 +111,37 @@ class Pack:
             own = self.remembered[index]
             optimizers.average(own["average"], self.slices[index], own["step"][0], decay)
 
-    def _step_alone(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
+    def _step_alone(self, members: Sequence[int], *inputs: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of one model, by plain matrix products."""
         parameters = self.slices[members[0]]
         buffers = {name: value[members[0]] for name, value in self.buffers.items()}
         state = dict(zip(self.parameters, parameters, strict=True)) | buffers
-        loss = -self._objective(state, x[0], noise[0]).sum()
+        loss = -self._objective(state, *(values[0] for values in inputs)).sum()
         return loss[None], [_in_order(torch.autograd.grad(loss, parameters, **UNREACHED))]
 
-    def _step_together(self, members: Sequence[int], x: Tensor, noise: Tensor) -> tuple[Tensor, list]:
+    def _step_together(self, members: Sequence[int], *inputs: Tensor) -> tuple[Tensor, list]:
         """Losses and gradients of several models, by batched matrix products."""
         parameters, buffers = self.parameters, self.buffers
         if len(members) < len(self):
             parameters = {name: value.detach()[members].requires_grad_() for name, value in parameters.items()}
             buffers = {name: value[members] for name, value in buffers.items()}
-        loss = -vmap(self._objective, randomness="different")(parameters | buffers, x, noise).sum(1)
+        loss = -vmap(self._objective, randomness="different")(parameters | buffers, *inputs).sum(1)
         gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), **UNREACHED)
         if len(members) < len(self):
             for name, value in buffers.items():
                 self.buffers[name][members] = value
         return loss, list(zip(*_in_order(gradients), strict=True))
 
-    def _objective(self, state: dict[str, Tensor], x: Tensor, noise: Tensor) -> Tensor:
+    def _objective(self, state: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         """The objective of each image under the model with these parameters and buffers, (batch,)."""
         weight = {} if self.kl_weight is None else {"kl_weight": self.kl_weight}
-        return functional_call(self.template, state, (x, noise), weight)
+        return functional_call(self.template, state, inputs, weight)
 
     @torch.no_grad()
-    def evaluate(self, index: int, x: Tensor, noise: Tensor) -> Tensor:
+    def evaluate(self, index: int, *inputs: Tensor) -> Tensor:
         """ELBO of each image under one model in eval mode, (n,)."""
         self.template.eval()
-        return functional_call(self.template, self.state(index), (x, noise))
+        return functional_call(self.template, self.state(index), inputs)
 
     def state(self, index: int) -> dict[str, Tensor]:
         """Parameters and buffers of one model, as views; the averages of its weights, where these are kept."""
@@ -161,15 +163,15 @@ class Pack:
         return {f"{kind}.{name}": value.detach() for kind, stacks in kinds.items() for name, value in stacks.items()}
 
 
-def why_not_together(models: Sequence[nn.Module], x: Tensor, noise: Tensor) -> str | None:
+def why_not_together(models: Sequence[nn.Module], inputs: Sequence[Tensor]) -> str | None:
     """What keeps models from being advanced as one by vmap, tried on copies of two of them; None if nothing does.
 
-    Control flow that depends on values does, for instance. x and noise are one small batch.
+    Control flow that depends on values does, for instance. `inputs` are those of one small batch.
     """
     some = copy.deepcopy([*models[:2]])
-    pack = Pack(some, 0.0, x.device)
+    pack = Pack(some, 0.0, inputs[0].device)
     pack.template.train()
-    both = (torch.stack([part] * len(some)) for part in (x, noise))
+    both = (torch.stack([part] * len(some)) for part in inputs)
     try:
         pack._step_together(range(len(some)), *both)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:

@@ -1,10 +1,10 @@
 """A training step as a CUDA graph: launching its hundred-odd kernels from Python takes longer than running them.
 
-A graph repeats exactly what was recorded, in the same memory: batch and noise are copied to where it reads them, weights and
+A graph repeats exactly what was recorded, in the same memory: a batch's inputs are copied to where it reads them, weights and
 Adam's moments change in place. So nothing that a step does may depend on a value or be kept by Python.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,55 +17,56 @@ TOLERANCE = 1e-3  # between a replayed update and a plain one, relative to its l
 
 
 class ReplayedStep:
-    """`step(x, noise)` -> loss, which changes the tensors `state` in place: plain at first, then replayed.
+    """`step(x, noise, ...)` -> loss, which changes the tensors `state` in place: plain at first, then replayed.
 
     Only batches of the shape that it was recorded with are replayed. A recording that cannot be made, or whose first
     replay does not do what the plain step does, is dropped with a warning, and all steps stay plain.
     """
 
-    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], state: Iterable[Tensor]):
+    def __init__(self, step: Callable[..., Tensor], state: Iterable[Tensor]):
         self.step, self.state = step, list(state)
         self.plain_steps, self.usable = 0, True
-        self.graph = self.x = self.noise = self.loss = None
+        self.graph = self.inputs = self.loss = None
 
-    def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
-        if self.graph is not None and x.shape == self.x.shape:
-            return self._replay(x, noise)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if self.graph is not None and inputs[0].shape == self.inputs[0].shape:
+            return self._replay(inputs)
         if self.graph is None and self.usable and self.plain_steps == PLAIN_STEPS:
-            return self._record_and_compare(x, noise)
+            return self._record_and_compare(inputs)
         self.plain_steps += self.graph is None
-        return self.step(x, noise)
+        return self.step(*inputs)
 
-    def _replay(self, x: Tensor, noise: Tensor) -> Tensor:
-        self.x.copy_(x)
-        self.noise.copy_(noise)
+    def _replay(self, inputs: Sequence[Tensor]) -> Tensor:
+        for place, values in zip(self.inputs, inputs, strict=True):
+            place.copy_(values)
         self.graph.replay()
         return self.loss
 
-    def _record_and_compare(self, x: Tensor, noise: Tensor) -> Tensor:
+    def _record_and_compare(self, inputs: Sequence[Tensor]) -> Tensor:
         """One step, by both ways; what the plain one did is what counts."""
-        before, generator = self._copy(), _generator_state(x.device)
-        loss, plain, generator_after = self.step(x, noise), self._copy(), _generator_state(x.device)
+        device = inputs[0].device
+        before, generator = self._copy(), _generator_state(device)
+        loss, plain, generator_after = self.step(*inputs), self._copy(), _generator_state(device)
         self._put(before)
-        _set_generator_state(x.device, generator)
+        _set_generator_state(device, generator)
         try:
-            self._record(x, noise)
-            self._replay(x, noise)
+            self._record(inputs)
+            self._replay(inputs)
             apart = max(_relative_distance(*states) for states in zip(before, plain, self.state, strict=True))
             problem = None if apart < TOLERANCE else f"an update differs by {apart:.1e} of its length"
         except RuntimeError as error:
             problem = first_line(error)
         self._put(plain)
-        _set_generator_state(x.device, generator_after)
+        _set_generator_state(device, generator_after)
         if problem:
             self.graph, self.usable = None, False
             log.warning("training goes on without CUDA graphs, several times slower for small models: %s", problem)
         return loss
 
-    def _record(self, x: Tensor, noise: Tensor) -> None:
-        self.x, self.noise, graph = x.clone(), noise.clone(), torch.cuda.CUDAGraph()
+    def _record(self, inputs: Sequence[Tensor]) -> None:
+        self.inputs, graph = [values.clone() for values in inputs], torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.loss = self.step(self.x, self.noise)
+            self.loss = self.step(*self.inputs)
         self.graph = graph
 
     def _copy(self) -> list[Tensor]:

@@ -56,7 +56,7 @@ def train(
     folder = StateFolder(state, fingerprint(_lasting(values), in_training))
     with folder.locked():
         with claimed_device(threads) as device, stop_in_time() as stop:
-            training = Training(plan, torch.from_numpy(data.images.values).to(device))
+            training = Training(plan, torch.from_numpy(data.images.values).to(device), data.label.values)
             training.run(folder, stop)
         trained.write(output, training, folder, _made_by(plan, values, device, training.seconds))
     folder.remove()  # not while the lock in it is open: NFS would leave a file behind and fail

@@ -12,7 +12,7 @@ from engram.errors import UserError, first_line, make_again
 from engram.files import artifacts
 from engram.files.artifacts import variable
 from engram.models.building import build
-from engram.models.protocols import FittedModel, offers
+from engram.models.protocols import FittedModel, classes, offers
 from engram.training.plan import Losses, Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
@@ -25,6 +25,7 @@ LOSS = "mean -ELBO per image after the epoch, in eval mode, on at most 10,000 fi
 def write(path: str | Path, training: Training, folder: StateFolder, attributes: dict[str, Any]) -> None:
     """Gather the snapshots of `folder` into models/{repeat}.h5."""
     weights = _gather(folder, training.plan.scored_epochs)
+    attributes = attributes | {"classes": classes(training.packs[0].template)}
     write_models(path, training.plan, training.batches.observation, weights, training.losses, attributes)
 
 

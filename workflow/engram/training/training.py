@@ -16,6 +16,7 @@ from torch import Tensor
 from engram.errors import UserError, about
 from engram.models import observations
 from engram.models.building import build
+from engram.models.conditions import conditions
 from engram.models.protocols import DESCRIBED_IN, noise_shape
 from engram.randomness import inside_models, torch_generator
 from engram.runtime.jobs import Progress, log
@@ -37,10 +38,14 @@ def models_per_pack(device: torch.device, models: int) -> int:
 
 @dataclass
 class Training:
-    """The state of a training and the steps that advance it. `images` is uint8 (n, pixels) on the device."""
+    """The state of a training and the steps that advance it. `images` is uint8 (n, pixels) on the device.
+
+    labels: (n,), the class of each image, -1 for none, which models with classes need. Raises UserError where they lack any.
+    """
 
     plan: Plan
     images: Tensor
+    labels: np.ndarray | None = None
     packs: list[Pack] = field(init=False)
     epoch: int = field(default=0, init=False)  # finished epochs
     block: int = field(default=0, init=False)  # finished blocks of the current epoch
@@ -51,7 +56,9 @@ class Training:
         fresh = [self._initial_model(position) for position in range(len(plan.folds))]
         self._require_warm_up(fresh[0])
         what_it_takes = fresh[0].observation, noise_shape(fresh[0]), observations.precision(fresh[0])
-        self.batches = Batches(plan, self.images, *what_it_takes)
+        with about(f"experiments.{plan.experiment}.model"):
+            given = tuple(values.to(device) for values in conditions(fresh[0], self.labels))
+        self.batches = Batches(plan, self.images, *what_it_takes, given)
         per_pack = self._models_per_pack(fresh)
         groups = [fresh[start : start + per_pack] for start in range(0, len(fresh), per_pack)]
         self.packs = [Pack(group, plan.learning_rate, device, plan.of_step()) for group in groups]
@@ -78,8 +85,7 @@ class Training:
         per_pack = models_per_pack(self.images.device, len(models))
         if per_pack == 1:
             return 1
-        x, noise = self.batches.of_block(0, self.plan.trained_on[0][:4], 0, 0)
-        problem = why_not_together(models, x, noise)
+        problem = why_not_together(models, self.batches.of_block(0, self.plan.trained_on[0][:4], 0, 0))
         if problem:
             log.warning(
                 "experiments.%s.model: its models are trained one at a time, several times slower on a GPU, because vmap cannot "
@@ -133,7 +139,8 @@ class Training:
 
     def _advance_pack(self, pack: Pack, positions: range, orders: list[np.ndarray]) -> tuple[float, int]:
         size, of_block = self.plan.batch_size, (self.epoch, self.block)
-        x, noise = zip(*(self.batches.of_block(i, orders[i], *of_block) for i in positions), strict=True)
+        inputs = [*zip(*(self.batches.of_block(i, orders[i], *of_block) for i in positions), strict=True)]
+        x = inputs[0]
         total = torch.zeros(len(pack), device=self.images.device)
         for start in range(0, max(map(len, x)), size):
             pack.set_rates(*self.plan.rates(self._epochs_done(start)))
@@ -142,7 +149,7 @@ class Training:
             for length in sorted({*lengths} - {0}):
                 members = [index for index, own_length in enumerate(lengths) if own_length == length]
                 here = slice(start, start + length)
-                loss = pack.step(members, *(torch.stack([part[i][here] for i in members]) for part in (x, noise)))
+                loss = pack.step(members, *(torch.stack([part[i][here] for i in members]) for part in inputs))
                 total[members if len(members) < len(pack) else slice(None)] += loss
         self._require_finite(total, positions)
         return float(total.sum()), sum(map(len, x))
@@ -170,8 +177,8 @@ class Training:
         pack, index = self.place[position]
         total, judged = torch.zeros((), dtype=torch.float64, device=self.images.device), 0
         with inside_models(self.images.device, *self.plan.stream(position, "loss inside", name)):
-            for x, noise in self.batches.of_loss(position, images, name):
-                elbo = pack.evaluate(index, x, noise) + observations.log_pixel_volume(x, self.batches.observation)
+            for x, *others in self.batches.of_loss(position, images, name):
+                elbo = pack.evaluate(index, x, *others) + observations.log_pixel_volume(x, self.batches.observation)
                 total, judged = total - elbo.double().sum(), judged + len(x)
         return float(total) / judged
 
