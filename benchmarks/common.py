@@ -13,6 +13,7 @@ import torch
 
 from engram.files import artifacts, inputs
 from engram.models import LatentVariableModel, build, observations
+from engram.runtime.stopping import Stop
 from engram.training.plan import Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
@@ -28,7 +29,7 @@ PAPERS_MODELS = {  # channels, latent_dim
 class StepsOnly(Training):
     """A training whose epochs end with the last step: no losses, nothing saved."""
 
-    def _finish_epoch(self, folder: StateFolder) -> None:
+    def _finish_epoch(self, folder: StateFolder, stop: Stop | None) -> None:
         self.epoch, self.block = self.epoch + 1, 0
 
 

@@ -71,9 +71,9 @@ def _ceiling(device: torch.device, side: int) -> float:
 class Timed(Training):
     """Remembers when the steps and the losses of each epoch were done, and gives its models out."""
 
-    def _finish_epoch(self, folder) -> None:
+    def _finish_epoch(self, folder, stop) -> None:
         self.moments = [*getattr(self, "moments", []), time.perf_counter()]
-        super()._finish_epoch(folder)
+        super()._finish_epoch(folder, stop)
         self.moments.append(time.perf_counter())
 
     def model(self, index: int) -> torch.nn.Module:

@@ -13,7 +13,7 @@ from engram.training import batches, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
-from interrupted import kill_at_block
+from interrupted import kill_at_turn
 
 SIDE, N = 8, 40
 FAMILIES = {
@@ -60,7 +60,7 @@ def test_it_trains_and_resumes_with_the_same_bits_and_has_a_log_p(plan, tmp_path
         folder.path.mkdir()
     state = Training(plan, *images_and_labels())
     state.run(whole)
-    kill_at_block(monkeypatch, 4, lambda: Training(plan, *images_and_labels()).run(killed))
+    kill_at_turn(monkeypatch, 4, lambda: Training(plan, *images_and_labels()).run(killed))
     Training(plan, *images_and_labels()).run(killed)
     ours, theirs = (folder.load("epoch-3") for folder in (whole, killed))
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)

@@ -14,7 +14,7 @@ from engram.training import batches, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder
 from engram.training.training import Training
-from interrupted import kill_at_block
+from interrupted import kill_at_turn
 
 SHAPE, PIXELS, N = (1, 3, 3), 9, 43
 NAMES = [model.__name__ for model in right_models.RIGHT]
@@ -77,7 +77,7 @@ def test_it_resumes_with_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 0)
     options = {"ema_decay": 0.9, "learning_rate_schedule": "cosine", "gradient_clipping": 1.0}
     state, folder = run(plan(name, **options), tmp_path / "whole")
-    kill_at_block(monkeypatch, 4, lambda: run(plan(name, **options), tmp_path / "killed"))
+    kill_at_turn(monkeypatch, 4, lambda: run(plan(name, **options), tmp_path / "killed"))
     resumed = Training(plan(name, **options), images())
     resumed.run(StateFolder(tmp_path / "killed", "f"))
     assert np.array_equal(resumed.losses.train, state.losses.train)

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.slurm
 REPEATS = ["repeat-00", "repeat-01"]
 TARGETS = [f"results/tiny/models/{repeat}.h5" for repeat in REPEATS]
 EPOCHS = 90
-SLOWED = """        self.block += 1
-        if not os.path.exists("released"):
-            time.sleep(2)
+LAST_TURN = "            self.block, self.turn = self.block + 1, 0\n"
+SLOWED = f"""{LAST_TURN}            if not os.path.exists("released"):
+                time.sleep(2)
 """
 
 # repeat-00 runs in the partition cpu, where preempted jobs are put back at once, repeat-01 in the partition grace.
@@ -84,7 +84,7 @@ def small(folder):
     workspace.change(folder, "experiments", "tiny", "training", epochs=EPOCHS)
     workspace.change(folder, "experiments", "tiny", scored_epochs=[EPOCHS])
     edit(folder / "workflow/engram/training/training.py", "import time\n", "import os\nimport time\n")
-    edit(folder / "workflow/engram/training/training.py", "        self.block += 1\n", SLOWED)
+    edit(folder / "workflow/engram/training/training.py", LAST_TURN, SLOWED)
     profile = folder / "profiles/slurm/profile.yaml"
     edit(profile, "slurm_account: CHANGE_ME", "slurm_account: team")
     edit(profile, "    gpu: 1\n", "    gpu: 0\n")

@@ -59,20 +59,20 @@ def test_an_end_that_is_over_belongs_to_another_job(monkeypatch):
         assert stop.reason is None
 
 
-class AfterBlocks(Stop):
+class AfterAsking(Stop):
     """A reason that comes up when it has been asked for so many times."""
 
-    def __init__(self, blocks):
+    def __init__(self, times):
         super().__init__()
-        self.blocks = blocks
+        self.times = times
 
     @property
     def reason(self):
-        self.blocks -= 1
-        return "on a test's wish" if self.blocks < 0 else None
+        self.times -= 1
+        return "on a test's wish" if self.times < 0 else None
 
 
-def test_a_training_stopped_after_every_block_ends_with_the_bits_of_one_run(images, tmp_path, monkeypatch):
+def test_a_training_stopped_again_and_again_ends_with_the_bits_of_one_run(images, tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 6)
     whole, whole_folder = run(plan(), images, tmp_path / "whole")
     stops = 0
@@ -81,7 +81,7 @@ def test_a_training_stopped_after_every_block_ends_with_the_bits_of_one_run(imag
         state = Training(plan(), images)
         try:
             with folder.locked():
-                state.run(folder, AfterBlocks(1))
+                state.run(folder, AfterAsking(6))  # once for each of five models' losses, and once for a turn
             break
         except UserError as error:
             assert str(folder.path) in str(error) and "on a test's wish" in str(error)

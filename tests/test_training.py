@@ -16,7 +16,7 @@ from engram.training import batches, stage, trained, training
 from engram.training.plan import Plan
 from engram.training.state import StateFolder, fingerprint
 from engram.training.training import Training
-from interrupted import kill_at_block
+from interrupted import kill_at_turn
 
 SHAPE = (1, 6, 6)
 MODEL = {"name": "bernoulli_mlp_vae", "latent_dim": 2, "hidden": (16, 8)}
@@ -79,13 +79,22 @@ def test_one_pack_of_five_gives_the_values_of_five_packs_to_rounding(images, tmp
         np.testing.assert_allclose(weights(joint_folder)[name], value, atol=1e-3)
 
 
-@pytest.mark.parametrize("block", [1, 2, 4, 5])
-def test_a_training_stopped_at_any_block_goes_on_with_the_same_bits(images, tmp_path, monkeypatch, block):
+def test_what_the_progress_bar_resumes_from_is_what_the_models_have_seen(images, monkeypatch):
+    monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 6)
+    state, seen = Training(plan(), images), 0
+    orders = [state.batches.order(position, 0) for position in range(5)]
+    for _ in range(12):
+        seen += state._advance(orders)[1]
+        assert state._images_seen() == seen > 0
+
+
+@pytest.mark.parametrize("turn", [1, 3, 5, 12, 26])
+def test_a_training_stopped_at_any_turn_of_a_model_goes_on_with_the_same_bits(images, tmp_path, monkeypatch, turn):
     monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 6)
     monkeypatch.setattr(training, "SAVE_EVERY", 0)
     whole, whole_folder = run(plan(), images, tmp_path / "whole")
 
-    kill_at_block(monkeypatch, block + 1, lambda: run(plan(), images, tmp_path / "killed"))
+    kill_at_turn(monkeypatch, turn + 1, lambda: run(plan(), images, tmp_path / "killed"))
     resumed, folder = run(plan(), images, tmp_path / "killed")
     assert np.array_equal(resumed.losses.train, whole.losses.train)
     for epoch in (1, 3):

@@ -53,7 +53,9 @@ def _flow(image_shape: Sequence[int], transforms: int = 4, hidden: Sequence[int]
     return Cost(2 * pixels + parameters, multiply_adds, kept + 3 * transforms * pixels, FLOW_RATE)
 
 
-def _unet(image_shape: Sequence[int], channels: Sequence[int] = (32, 64), layers: int = 1, **_: float) -> Cost:
+def _unet(
+    image_shape: Sequence[int], channels: Sequence[int] = (32, 64), layers: int = 1, classes: int = 0, **_: float | str
+) -> Cost:
     """diffusers' UNet2DModel without attention, `layers` residual blocks on the way down at each resolution, one more up."""
     of_image, height, width = image_shape
     pixels = [height * width // 4**halvings for halvings in range(len(channels))]
@@ -61,6 +63,7 @@ def _unet(image_shape: Sequence[int], channels: Sequence[int] = (32, 64), layers
     parts = [
         _convolution(of_image, channels[0], pixels[0]),
         _linear([channels[0], embedding, embedding]),
+        Layer((classes + 1) * embedding if classes else 0, 0, 0),
         *_down(channels, layers, pixels, embedding),
         *[_residual(channels[-1], channels[-1], pixels[-1], embedding)] * 2,
         *_up(channels, layers, pixels, embedding),

@@ -1,8 +1,8 @@
 """Training the models of one repeat in lockstep, so that an interruption costs at most a minute and changes no bit.
 
 The objective is the model's, for a VAE the one-sample evidence lower bound; x is drawn anew each time an image is seen (dynamic
-binarization). Time is cut into blocks of steps: random streams are named by epoch and block, so the state between two blocks is
-just the parameters and what the optimizer remembers.
+binarization). Time is cut into blocks of steps, in which the packs of models take turns: random streams are named by epoch and
+block, so the state between two turns is just the parameters and what the optimizer remembers.
 """
 
 import inspect
@@ -48,7 +48,8 @@ class Training:
     labels: np.ndarray | None = None
     packs: list[Pack] = field(init=False)
     epoch: int = field(default=0, init=False)  # finished epochs
-    block: int = field(default=0, init=False)  # finished blocks of the current epoch
+    block: int = field(default=0, init=False)  # blocks of the current epoch that all packs have finished
+    turn: int = field(default=0, init=False)  # packs that have finished the next block, too
     seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -102,40 +103,38 @@ class Training:
         """
         self._resume(folder)
         plan, started = self.plan, time.monotonic() - self.seconds
-        per_epoch = sum(map(len, plan.trained_on))
-        done = self.epoch * per_epoch + self._images_in_blocks(self.block)
-        with Progress(plan.epochs * per_epoch, f"{plan.experiment} {plan.repeat}", " images", done) as progress:
+        done = self.epoch * sum(map(len, plan.trained_on)) + self._images_seen()
+        with Progress(
+            plan.epochs * sum(map(len, plan.trained_on)), f"{plan.experiment} {plan.repeat}", " images", done
+        ) as progress:
             saved = time.monotonic()
             while self.epoch < plan.epochs:
                 orders = [self.batches.order(position, self.epoch) for position in range(len(self.place))]
                 while self.block * self.batches.images_per_block < max(map(len, orders)):
-                    before = self._images_in_blocks(self.block)
-                    loss = self._advance(orders)
-                    progress.update(
-                        self._images_in_blocks(self.block) - before, epoch=self.epoch + 1, loss=f"{loss:.2f}"
-                    )
+                    loss, images = self._advance(orders)
+                    progress.update(images, epoch=self.epoch + 1, loss=f"{loss / max(1, images):.2f}")
                     self.seconds = time.monotonic() - started
-                    if stop and stop.reason:
-                        self._stop(folder, stop.reason)
+                    self._stop_if_asked(folder, stop)
                     if time.monotonic() - saved > SAVE_EVERY:
                         self._save(folder)
                         saved = time.monotonic()
-                self._finish_epoch(folder)
+                self._finish_epoch(folder, stop)
 
-    def _images_in_blocks(self, blocks: int) -> int:
-        seen = blocks * self.batches.images_per_block
-        return sum(min(seen, len(images)) for images in self.plan.trained_on)
+    def _images_seen(self) -> int:
+        """In the current epoch, by all models."""
+        per_block, ahead = self.batches.images_per_block, sum(map(len, self.packs[: self.turn]))
+        blocks = [self.block + (position < ahead) for position in range(len(self.place))]
+        return sum(min(n * per_block, len(seen)) for n, seen in zip(blocks, self.plan.trained_on, strict=True))
 
-    def _advance(self, orders: list[np.ndarray]) -> float:
-        """Train every model for one block of steps; mean -ELBO per image seen."""
-        loss = count = 0.0
-        first = 0
-        for pack in self.packs:
-            with inside_models(self.images.device, *self.plan.stream(first, "inside", self.epoch, self.block)):
-                block_loss, images = self._advance_pack(pack, range(first, first + len(pack)), orders)
-            loss, count, first = loss + block_loss, count + images, first + len(pack)
-        self.block += 1
-        return loss / count
+    def _advance(self, orders: list[np.ndarray]) -> tuple[float, int]:
+        """Train the pack whose turn it is for one block of steps; its summed -ELBO and how many images it saw."""
+        pack, first = self.packs[self.turn], sum(map(len, self.packs[: self.turn]))
+        with inside_models(self.images.device, *self.plan.stream(first, "inside", self.epoch, self.block)):
+            seen = self._advance_pack(pack, range(first, first + len(pack)), orders)
+        self.turn += 1
+        if self.turn == len(self.packs):
+            self.block, self.turn = self.block + 1, 0
+        return seen
 
     def _advance_pack(self, pack: Pack, positions: range, orders: list[np.ndarray]) -> tuple[float, int]:
         size, of_block = self.plan.batch_size, (self.epoch, self.block)
@@ -159,8 +158,9 @@ class Training:
         seen = self.block * self.batches.images_per_block + images
         return self.epoch + seen / max(map(len, self.plan.trained_on))
 
-    def _finish_epoch(self, folder: StateFolder) -> None:
+    def _finish_epoch(self, folder: StateFolder, stop: Stop | None) -> None:
         for position in range(len(self.place)):
+            self._stop_if_asked(folder, stop)
             self.losses.train[self.epoch, position] = self._loss(position, self.plan.trained_on[position], "train")
             self.losses.held_out[self.epoch, position] = self._loss(position, self.plan.held_out[position], "held_out")
         self._require_progress()
@@ -203,7 +203,10 @@ class Training:
     def _mend(self) -> str:
         return f"lower experiments.{self.plan.experiment}.training.learning_rate (now {self.plan.learning_rate})"
 
-    def _stop(self, folder: StateFolder, reason: str) -> None:
+    def _stop_if_asked(self, folder: StateFolder, stop: Stop | None) -> None:
+        reason = stop.reason if stop else None
+        if not reason:
+            return
         self._save(folder)
         raise UserError(
             f"training of {self.plan.experiment}, {self.plan.repeat} stopped {reason}, in epoch {self.epoch + 1} of "
@@ -213,7 +216,8 @@ class Training:
     def _save(self, folder: StateFolder) -> None:
         arrays = {f"{i}.{name}": v for i, pack in enumerate(self.packs) for name, v in pack.training_state().items()}
         arrays |= {"loss_train": self.losses.train, "loss_held_out": self.losses.held_out}
-        folder.save("state", arrays, epoch=self.epoch, block=self.block, seconds=self.seconds, packs=len(self.packs))
+        counters = {"epoch": self.epoch, "block": self.block, "turn": self.turn, "packs": len(self.packs)}
+        folder.save("state", arrays, **counters, seconds=self.seconds)
 
     def _resume(self, folder: StateFolder) -> None:
         state = folder.load("state")
@@ -234,5 +238,6 @@ class Training:
         done = int(state["epoch"])
         for kept, losses in ((state["loss_train"], self.losses.train), (state["loss_held_out"], self.losses.held_out)):
             losses[:done] = kept[:done]  # of a training that was to be shorter or longer
-        self.epoch, self.block, self.seconds = done, int(state["block"]), float(state["seconds"])
+        self.epoch, self.block, self.turn = done, int(state["block"]), int(state["turn"])
+        self.seconds = float(state["seconds"])
         log.warning("continuing %s %s in epoch %d", self.plan.experiment, self.plan.repeat, self.epoch + 1)
