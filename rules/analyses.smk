@@ -10,6 +10,7 @@ for name, analysis in catalogue.ANALYSES.items():
             EXPERIMENT.analysis(name),
         log:
             f"logs/{{experiment}}/analyses/{name}.log",
+        priority: int(analysis.before_training)
         conda:
             "../envs/engram.yaml"
         threads: analysis.threads

@@ -359,7 +359,8 @@ def test_the_workflow_gives_the_scores_of_the_definition_without_training(workfl
 def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are_no_models(workflow):
     theirs, halves = (engram.load(workflow / "results" / name) for name in ("theirs", "halves"))
     assert theirs.dataset["images"].values.reshape(N, 3, 3).tolist() == pictures().tolist()
-    assert list(theirs.scores) == list(halves.scores) == ["given"] and list(theirs.analyses) == ["density_split"]
+    assert list(theirs.scores) == list(halves.scores) == ["given"]
+    assert list(halves.analyses) == ["density_split"] and list(theirs.analyses) == ["duplicates", "density_split"]
     with pytest.raises(UserError, match="halves: has no images, because its log p was given without any"):
         _ = halves.dataset
     with pytest.raises(UserError, match="theirs: has no models, because its log p was given"):

@@ -21,8 +21,9 @@ from workspace import edit, planned, snakemake
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
 FIGURES = figures_of(ESTIMATORS)
-SCORE_FIGURES = [name for name in FIGURES if name != "losses"]
-AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys(analyses_of(ESTIMATORS), 1)
+BEFORE_TRAINING = [name for name in analyses_of(ESTIMATORS) if ANALYSES[name].before_training]
+SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
+AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys([*{*analyses_of(ESTIMATORS)} - {*BEFORE_TRAINING}], 1)
 AFTER_SCORES |= {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 

@@ -47,7 +47,7 @@ def encoder_and_laplace(estimators: Estimators) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A question to the scores: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
+    """A question to the scores or to the images: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
 
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
     without the analysis. `columns` are its variables that have a value per image (axis `sample`).
@@ -62,6 +62,11 @@ class Analysis:
     minutes: int = 30
     estimators: Callable[[Estimators], tuple[str, ...]] = every
     needs: str = ""
+
+    @property
+    def before_training(self) -> bool:
+        """Whether it asks nothing of any model, and so comes before them."""
+        return {*self.reads} <= {"dataset", "membership"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,12 @@ class Figure:
 
 
 ANALYSES = {
+    "duplicates": Analysis(
+        "Copies",
+        "Which images are copies of one another, within the training set and between training and test set.",
+        reads=("dataset",),
+        columns=("copy_group", "copy_in_training", "distance_in_training", "copy_in_test", "distance_in_test"),
+    ),
     "density_split": Analysis(
         "Density split",
         "Log density of highly memorized and of other images.",
@@ -149,6 +160,11 @@ FIGURES = {
         "Memorization and mode collapse",
         "Where samples crowd, against score.",
         reads=("mode_collapse", "scores", "dataset"),
+    ),
+    "duplicates": Figure(
+        "Copies among the images",
+        "Copies among the images, or the pairs that are most alike.",
+        reads=("duplicates", "dataset"),
     ),
 }
 

@@ -11,8 +11,8 @@ import xarray as xr
 class Inputs:
     """The scores of an experiment by estimator, and what else its entry in engram.catalogue reads of it.
 
-    `dataset` is None, and `full_model` missing, where they are not read. `full_model(epoch)` loads the model trained on
-    everything as it was after `epoch` epochs; its module must have a `sample(n, generator)`.
+    `scores` are empty, `dataset` is None, and `full_model` missing, where they are not read. `full_model(epoch)` loads the
+    model trained on everything as it was after `epoch` epochs; its module must have a `sample(n, generator)`.
     """
 
     experiment: str
@@ -25,6 +25,11 @@ class Inputs:
     def first(self) -> xr.Dataset:
         """Scores by the first estimator, for what does not depend on the estimator: images, labels, epochs."""
         return next(iter(self.scores.values()))
+
+    @property
+    def dataset_sha256(self) -> str:
+        """Checksum of the images that all of it is about."""
+        return (self.first if self.scores else self.dataset).attrs["dataset_sha256"]
 
     @property
     def epoch(self) -> int:

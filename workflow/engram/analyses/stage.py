@@ -14,7 +14,7 @@ from engram.files import artifacts, inputs, provenance
 def run(
     name: str,
     paths: Mapping[str, Any],
-    estimators: Sequence[str],
+    estimators: Sequence[str] | None,
     output: str | Path,
     experiment: str,
     seed: int,
@@ -22,7 +22,8 @@ def run(
 ) -> None:
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
-    `paths` are those of what the analysis reads: dataset, full_model, and scores, one for each of `estimators`.
+    `paths` are those of what the analysis reads: dataset, full_model, and scores, one for each of `estimators`, which is None
+    where it reads no scores.
     """
     started = time.perf_counter()
     # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
@@ -35,18 +36,18 @@ def run(
         experiment,
         seed,
         dict(answer.settings),
-        dataset_sha256=given.first.attrs["dataset_sha256"],
+        dataset_sha256=given.dataset_sha256,
         wall_seconds=time.perf_counter() - started,
     )
     artifacts.write(output, name, answer.variables, made_by | dict(answer.summary))
 
 
-def read(paths: Mapping[str, Any], estimators: Sequence[str], experiment: str, seed: int) -> Inputs:
+def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment: str, seed: int) -> Inputs:
     """What an analysis is given, from the paths of what it reads."""
     return Inputs(
         experiment,
         seed,
-        scores=inputs.scores(dict(zip(estimators, paths["scores"], strict=True))),
+        scores=inputs.scores(dict(zip(estimators, paths["scores"], strict=True))) if "scores" in paths else {},
         dataset=artifacts.read(paths["dataset"], "dataset") if "dataset" in paths else None,
         full_model=_loader(paths["full_model"]) if "full_model" in paths else None,
     )

@@ -22,9 +22,8 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     """
     groups = {"lowest M": lowest, "median M": nearest_to_median, "highest M": highest}
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
-    paths = [str(path) for path in dataset["path"].values] if "path" in dataset else []
-    have_files = not all(path.isdigit() for path in paths)  # else they have an index
-    lines = 2 + have_files
+    paths = files_of(dataset)
+    lines = 3 if paths else 2
     drawn = figure((0.5 + 1.25 * (height / width + lines * CAPTION_LINE)) * len(scores))
     colours = estimator_colours(scores)
     panels = drawn.subplots(len(scores), 1, squeeze=False)[:, 0]
@@ -33,8 +32,8 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
         chosen = np.concatenate([choose(score)[:TILES] for choose in groups.values()])
         shown = scored["sample"].values[chosen]
         captions = [f"{class_name(dataset.attrs, label[i])}\n{_short(score[i])}".strip() for i in chosen]
-        if have_files:
-            captions = [f"{_file_name(paths[i], i)}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
+        if paths:
+            captions = [f"{file_name(paths[i], i)}\n{caption}" for i, caption in zip(shown, captions, strict=True)]
         tops = show_images(axes, images(dataset, shown), captions, columns=min(TILES, len(score)))
         for top, title in zip(tops, groups, strict=True):
             axes.text(-0.25, top - 0.5, title, ha="right", va="center", fontsize=7.5, rotation=90)
@@ -42,7 +41,13 @@ def grids(scores: dict[str, xr.Dataset], dataset: xr.Dataset) -> Figure:
     return drawn
 
 
-def _file_name(path: str, index: int) -> str:
+def files_of(dataset: xr.Dataset) -> list[str]:
+    """The file of each image; none where images come from an array, and have an index."""
+    paths = [str(path) for path in dataset["path"].values] if "path" in dataset else []
+    return [] if all(path.isdigit() for path in paths) else paths
+
+
+def file_name(path: str, index: int) -> str:
     """What an image's file is called, cut to fit above a tile. A name that no font can draw gives way to the image's index."""
     stem = PurePosixPath(path).stem
     return lettered(stem if len(stem) <= LONGEST else f"..{stem[2 - LONGEST :]}", f"image {index}")

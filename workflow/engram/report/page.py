@@ -26,6 +26,7 @@ from engram.files.kept import digest
 from engram.files.layout import Layout
 from engram.likelihood.quality import Quality
 from engram.paper import claims
+from engram.report import copies
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
 from engram.scores.summary import error_of_draws, is_bound, is_tested, number_memorized, power, summarize
@@ -75,6 +76,7 @@ def _section(
     nulls = ("null",) if is_given(described["settings"]) else ("null", "unseen")
     return {
         "name": experiment.name,
+        "cautions": _cautions(experiment),
         "headline": [(name, _headline(scores), _doubts(scores)) for name, scores in estimators],
         "has_error_of_draws": any(error_of_draws(scores) is not None for scores in experiment.scores.values()),
         "highest": _highest(experiment),
@@ -143,6 +145,12 @@ def _doubts(scores: xr.Dataset) -> list[str]:
     return [*of_kind, *(quality.warnings() if quality else []), *([not_tested] if not_tested else [])]
 
 
+def _cautions(experiment: Experiment) -> list[str]:
+    """What speaks against all estimators alike."""
+    analysis = experiment.analyses.get("duplicates")
+    return [] if analysis is None else copies.leak(analysis, experiment.dataset["split"].values)
+
+
 def _worth(scores: xr.Dataset) -> dict[str, str]:
     quality = Quality.read(scores.attrs)
     return quality.rows() if quality else {}
@@ -166,6 +174,10 @@ def _highest_of(scores: xr.Dataset) -> Iterator[tuple[str, ...]]:
 def _run(described: Mapping[str, Any], experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Rows of the table "what was run": from the config, and from the attributes of the artifacts."""
     yield from _images(experiment)
+    if "duplicates" in experiment.analyses:
+        in_training = artifacts.read(described["membership"], "membership")["in_training"].values
+        split = experiment.dataset["split"].values
+        yield "copies", copies.sentences(experiment.analyses["duplicates"], split, in_training)
     models = sum(fold.sizes["model"] for fold in experiment.folds)
     if models:
         full = ", and one trained on everything" if experiment.full is not None else ""
