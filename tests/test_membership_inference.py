@@ -2,22 +2,28 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.text import Text
 from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from engram import config
 from engram.analyses import attacks, stage
 from engram.analyses.attacks import ATTACKS, Population, Shadows, attack
 from engram.analyses.membership_inference import true_positive_rate
 from engram.analyses.roc import FALSE_POSITIVE_RATES, area_under_curve, roc
 from engram.analyses.set_test import set_p_values
+from engram.catalogue import ANALYSES, FIGURES
 from engram.designs.membership import design
+from engram.errors import UserError
 from engram.figures.membership_inference import membership_inference as draw
 from engram.files import artifacts
 from engram.files.artifacts import variable
+from engram.report import contents, page
 from engram.scores import intervals
 from engram.scores.statistics import memorization_scores
 
@@ -285,6 +291,37 @@ def test_the_figure_shows_every_attack_and_says_what_cannot_be_read(experiment):
     found["true_positive_rate"].loc[{"false_positive_rate": slice(0.00249)}] = np.nan
     few = [text.get_text() for text in draw(found, {"mine": scores}).findobj(Text)]
     assert any("TPR at 0.1 % FPR cannot be read from 400 non-member images" in text for text in few)
+
+
+def shipped(repeats):
+    settings = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+    settings["experiments"]["quickstart"]["membership"]["repeats"] = repeats
+    return settings
+
+
+def test_an_experiment_of_one_repeat_goes_without_and_is_told_why():
+    described = contents.experiment(shipped(1), "quickstart")
+    assert not {"membership_inference"} & {*described["analyses"], *described["figures"]}
+    assert "membership_inference" in contents.experiment(shipped(2), "quickstart")["analyses"]
+    for declared in (ANALYSES["membership_inference"], FIGURES["membership_inference"]):
+        with pytest.raises(UserError, match="Membership inference needs shadow models, which come from other repeats"):
+            contents.inputs(declared, described)
+    asked = shipped(1)
+    asked["experiments"]["quickstart"]["analyses"] = ["membership_inference"]
+    with pytest.raises(UserError, match="which this experiment cannot have: it needs shadow models, which come from"):
+        config.validate(asked)
+    left_out = [
+        figure for figure in page._figures(described | {"figures": {}}) if figure["title"] == "Membership inference"
+    ]
+    assert left_out[0]["needs"] == "shadow models, which come from other repeats, and so two repeats or more"
+
+
+def test_the_rule_reads_the_last_scored_epoch_of_every_repeat_and_estimator():
+    described = contents.experiment(shipped(2), "quickstart")
+    last = described["settings"]["scored_epochs"][-1]
+    files = contents.inputs(ANALYSES["membership_inference"], described)["last_likelihoods"]
+    assert files == [path for path in described["likelihoods"] if path.endswith(f"epoch-{last}.h5")]
+    assert len(files) == 2 * len(described["estimators"])
 
 
 def test_independent_models_are_each_others_shadows(rng):
