@@ -285,7 +285,7 @@ def test_the_figure_shows_every_attack_and_says_what_cannot_be_read(experiment):
     scores = artifacts.read(experiment["scores"][0], "scores")
     found = artifacts.read(experiment["analysis"], "membership_inference")
     texts = [text.get_text() for text in draw(found, {"mine": scores}).findobj(Text)]
-    assert any("All images together look like members: p = 0.0001." in text for text in texts)
+    assert any("Do all images together look like members? p = 0.0001" in text for text in texts)
     assert not any("cannot be read" in text for text in texts)
     found["non_member_images"][:] = 400
     found["true_positive_rate"].loc[{"false_positive_rate": slice(0.00249)}] = np.nan

@@ -87,5 +87,5 @@ def _below(analysis: xr.Dataset) -> str:
         lines.append(f"TPR at {' and '.join(unread)} FPR cannot be read from {images:,} non-member images.")
     p_value = float(analysis["set_p_value"].sel(set=ALL_IMAGES))
     if np.isfinite(p_value):
-        lines.append(f"All images together look like members: p = {p_value:.2g}.")
+        lines.append(f"Do all images together look like members? p = {p_value:.2g}")
     return "\n".join(lines)
