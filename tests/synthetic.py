@@ -3,6 +3,7 @@
 Images are blurred discs in ten places (their class). Scores are skewed, independent of log p, and highest for `TOP`.
 """
 
+import json
 from pathlib import Path
 from unittest.mock import patch
 
@@ -47,7 +48,7 @@ def experiment(
     `wide` gives scores and log p the ranges of CelebA's; without `classes` images have none; `alike` are all images, or all
     "scores" (and log p). With `bound` log p is a lower bound, of two draws.
     """
-    rng = np.random.default_rng(seed)
+    rng, rng_of_log_px = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     label = np.concatenate([np.arange(n) % 10, np.arange(test) % 10])
     shown_class = label if classes else np.full_like(label, -1)
     paths = {"dataset": folder / "dataset.h5", "models": [folder / f"repeat-0{i}.h5" for i in range(2)]}
@@ -56,6 +57,13 @@ def experiment(
     made_by = attributes("synthetic", seed, {}, dataset_sha256="0" * 64, wall_seconds=12.3, device="cpu")
     _dataset(paths["dataset"], label, shown_class, n, shape, rng, made_by, alike == "images")
     _membership(paths["membership"], shown_class, n, made_by)
+    paths["last_likelihoods"], level = {}, rng_of_log_px.normal(-90, 15, len(label))
+    for name in estimators:
+        files = [folder / f"{name}-repeat-0{repeat}.h5" for repeat in range(2)]
+        paths["last_likelihoods"][name] = files
+        for repeat, path in enumerate(files):
+            log_px = _log_px(level, _in_training(len(label), n), rng_of_log_px, alike == "scores")
+            _likelihood(path, name, repeat, log_px, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
     for number, path in enumerate(paths["scores"].values()):
@@ -87,9 +95,7 @@ def _dataset(path, label, shown_class, n, shape, rng, made_by, alike) -> None:
 
 
 def _membership(path, label, n, made_by) -> None:
-    fold_of = np.arange(len(label)) % 5
-    in_training = (fold_of != np.arange(5)[:, None]) & (np.arange(len(label)) < n)
-    matrix = variable(("model", "sample"), np.tile(in_training, (2, 1)), "1", "seen by the model")
+    matrix = variable(("model", "sample"), np.tile(_in_training(len(label), n), (2, 1)), "1", "seen by the model")
     variables = {
         "in_training": matrix,
         "counted_as_in": matrix,
@@ -99,6 +105,26 @@ def _membership(path, label, n, made_by) -> None:
         "label": variable(("sample",), label, "1", "class"),
     }
     artifacts.write(path, "membership", variables, made_by)
+
+
+def _in_training(images, n) -> np.ndarray:
+    """Of the five models of either repeat, all images and n to train on."""
+    return (np.arange(images) % 5 != np.arange(5)[:, None]) & (np.arange(images) < n)
+
+
+def _log_px(level, in_training, rng, alike) -> np.ndarray:
+    """Log p about each image's level, 2 nats higher if trained on it, with noise of 1 nat between models; or all alike."""
+    return np.full(in_training.shape, -90.0) if alike else level + rng.normal(0, 1, in_training.shape) + 2 * in_training
+
+
+def _likelihood(path, estimator, repeat, log_px, made_by) -> None:
+    variables = {
+        "log_px": variable(("model", "draw", "sample"), log_px[:, None].astype(np.float32), "nats", "log p"),
+        "repeat": variable(("model",), np.full(5, repeat), "1", "repeat"),
+        "fold": variable(("model",), np.arange(5), "1", "fold"),
+    }
+    values = {"estimator": estimator, "values": json.dumps({"epoch": EPOCHS[-1]})}
+    artifacts.write(path, "likelihood", variables, made_by | values)
 
 
 def _models(path, count, rng, made_by) -> None:
@@ -165,7 +191,10 @@ def analysed(folder: Path, **settings) -> dict:
     dataset = artifacts.read(paths["dataset"], "dataset")
     sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
     paths["analyses"] = {name: folder / f"{name}.h5" for name in ANALYSES}
-    files = paths | {"scores": [*paths["scores"].values()]}
+    files = paths | {
+        "scores": [*paths["scores"].values()],
+        "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
+    }
     with patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
             asked = {what: files[what] for what in catalogue.ANALYSES[name].reads}

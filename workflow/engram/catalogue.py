@@ -18,10 +18,15 @@ READABLE = {
     "models": "the losses of every repeat's models",
     "full_model": "a model trained on everything",
     "likelihoods": "likelihoods",
+    "last_likelihoods": "likelihoods of the last scored epoch",
     "scores": "scores",
 }
-# What else a figure may require: experiments whose log p is given can lack it.
-REQUIRED = {"epochs": "log p at stated epochs", "repeats": "the repeat of every model"}
+# What else an analysis or a figure may require, and experiments can lack.
+REQUIRED = {
+    "epochs": "log p at stated epochs",
+    "repeats": "the repeat of every model",
+    "shadows": "shadow models, which come from other repeats, and so two repeats or more",
+}
 
 
 def every(estimators: Estimators) -> tuple[str, ...]:
@@ -50,7 +55,8 @@ class Analysis:
     """A question to the scores or to the images: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
 
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
-    without the analysis. `columns` are its variables that have a value per image (axis `sample`).
+    without the analysis, as does one without what it `requires`, of REQUIRED. `columns` are its variables that have a value
+    per image (axis `sample`).
     """
 
     title: str
@@ -62,6 +68,7 @@ class Analysis:
     minutes: int = 30
     estimators: Callable[[Estimators], tuple[str, ...]] = every
     needs: str = ""
+    requires: tuple[str, ...] = ()
 
     @property
     def before_training(self) -> bool:
@@ -119,6 +126,20 @@ ANALYSES = {
         needs="two estimators on the same fixed draws and by the same statistic, one with the encoder's proposal and one with "
         "the Laplace proposal",
     ),
+    "membership_inference": Analysis(
+        "Membership inference",
+        "How well attacks tell from log p which images a model was trained on.",
+        reads=("membership", "last_likelihoods", "scores"),
+        columns=(
+            "likelihood_threshold",
+            "calibrated",
+            "lira_offline",
+            "lira_online",
+            "lira_online_fixed",
+            "rmia",
+        ),
+        requires=("shadows",),
+    ),
 }
 
 FIGURES = {
@@ -166,6 +187,11 @@ FIGURES = {
         "Copies among the images, or the pairs that are most alike.",
         reads=("duplicates", "dataset"),
     ),
+    "membership_inference": Figure(
+        "Membership inference",
+        "ROC curves of attacks that read nothing but log p.",
+        reads=("membership_inference", "scores"),
+    ),
 }
 
 # Figures of a reproduction set two experiments side by side, those at the paper's two learning rates; their files are called
@@ -201,7 +227,9 @@ def analyses_of(
     return [
         name
         for name, analysis in ANALYSES.items()
-        if (chosen is None or name in chosen) and analysis.estimators(estimators) and set(analysis.reads) <= {*there}
+        if (chosen is None or name in chosen)
+        and analysis.estimators(estimators)
+        and {*analysis.reads, *analysis.requires} <= {*there}
     ]
 
 

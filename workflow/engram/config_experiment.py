@@ -54,10 +54,9 @@ def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
         elif name not in possible:
-            lacking = [
-                catalogue.READABLE[what] for what in catalogue.ANALYSES[name].reads if what not in has(experiment)
-            ]
-            needs = " and ".join(lacking) or catalogue.ANALYSES[name].needs
+            analysis, words = catalogue.ANALYSES[name], catalogue.READABLE | catalogue.REQUIRED
+            lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in has(experiment)]
+            needs = " and ".join(lacking) or analysis.needs
             problems.append(f"analyses names {name!r}, which this experiment cannot have: it needs {needs}")
     return problems
 

@@ -60,17 +60,20 @@ def pictures_of(experiment: Experiment) -> dict[str, str]:
 
 
 def has(experiment: Experiment) -> set[str]:
-    """What an experiment of any kind has of what engram.catalogue reads and requires."""
-    if is_fitted(experiment):
-        return {*catalogue.EVERYTHING} - {"epochs"}
+    """What an experiment of any kind has of what engram.catalogue reads and requires.
+
+    How many repeats there are of log p that is given stands in its files, which are not opened here.
+    """
     if not is_given(experiment):
-        return {*catalogue.EVERYTHING}
+        lacking = {"epochs": is_fitted(experiment), "shadows": experiment["membership"]["repeats"] < 2}
+        return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
         "repeats": "repeat" in experiment["membership"],
     }
-    return {"membership", "likelihoods", "scores", *(what for what, is_there in optional.items() if is_there)}
+    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows"}
+    return there | {what for what, is_there in optional.items() if is_there}
 
 
 def mixed(name: str, experiment: Any) -> Iterator[str]:

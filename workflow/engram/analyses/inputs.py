@@ -1,7 +1,8 @@
 """What an analysis is given, and what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
@@ -11,8 +12,9 @@ import xarray as xr
 class Inputs:
     """The scores of an experiment by estimator, and what else its entry in engram.catalogue reads of it.
 
-    `scores` are empty, `dataset` is None, and `full_model` missing, where they are not read. `full_model(epoch)` loads the
-    model trained on everything as it was after `epoch` epochs; its module must have a `sample(n, generator)`.
+    `scores` are empty, `dataset` and `membership` None, and `full_model` and `last_likelihoods` missing, where they are not read.
+    `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs; its module must have a
+    `sample(n, generator)`. `last_likelihoods` are the files of the last scored epoch, of every repeat, by estimator.
     """
 
     experiment: str
@@ -20,6 +22,8 @@ class Inputs:
     scores: Mapping[str, xr.Dataset]
     dataset: xr.Dataset | None = None
     full_model: Callable[[int], Any] | None = None
+    membership: xr.Dataset | None = None
+    last_likelihoods: Mapping[str, Sequence[str | Path]] | None = None
 
     @property
     def first(self) -> xr.Dataset:

@@ -22,8 +22,8 @@ def run(
 ) -> None:
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
-    `paths` are those of what the analysis reads: dataset, full_model, and scores, one for each of `estimators`, which is None
-    where it reads no scores.
+    `paths` are those of what the analysis reads: dataset, membership, full_model, scores, one for each of `estimators` (None
+    where it reads no scores), and last_likelihoods, of all of these.
     """
     started = time.perf_counter()
     # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
@@ -50,7 +50,17 @@ def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment:
         scores=inputs.scores(dict(zip(estimators, paths["scores"], strict=True))) if "scores" in paths else {},
         dataset=artifacts.read(paths["dataset"], "dataset") if "dataset" in paths else None,
         full_model=_loader(paths["full_model"]) if "full_model" in paths else None,
+        membership=artifacts.read(paths["membership"], "membership") if "membership" in paths else None,
+        last_likelihoods=_by_estimator(paths["last_likelihoods"]) if "last_likelihoods" in paths else None,
     )
+
+
+def _by_estimator(likelihoods: Sequence[str | Path]) -> dict[str, list[str | Path]]:
+    """Likelihood files by the estimator that they say they are of."""
+    files: dict[str, list[str | Path]] = {}
+    for path in likelihoods:
+        files.setdefault(str(artifacts.attributes(path, "likelihood")["estimator"]), []).append(path)
+    return files
 
 
 def _loader(path: str | Path) -> Callable[[int], Any]:

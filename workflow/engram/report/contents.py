@@ -34,13 +34,14 @@ def repeats(settings: Mapping[str, Any]) -> list[str]:
 def experiment(config: Config, name: str) -> Description:
     """Name, settings, the settings of estimators, and the paths of all artifacts of an experiment, by kind.
 
-    Paths are under dataset, membership, models (of every repeat), full_model, likelihoods, scores (by estimator), analyses and
-    figures (by name; figures as PNG). Where log p is given there are no models and no full model, and a dataset only with
-    images. `has` is what it has of catalogue.READABLE and REQUIRED; `stands_for` names the reproductions that it is part of.
+    Paths are under dataset, membership, models (of every repeat), full_model, likelihoods, last_likelihoods (of the last scored
+    epoch, by estimator), scores (by estimator), analyses and figures (by name; figures as PNG). Where log p is given there are
+    no models and no full model, and a dataset only with images. `has` is what it has of catalogue.READABLE and REQUIRED;
+    `stands_for` names the reproductions that it is part of.
     """
     settings, paths = config["experiments"][name], Layout(name)
     estimators = {each: engram_config.estimator(config, name, each) for each in estimators_of(settings)}
-    there, chosen = has(settings), settings.get("analyses")
+    there, chosen, last_epoch = has(settings), settings.get("analyses"), [max(scored_epochs(settings))]
     return {
         "name": name,
         "settings": settings,
@@ -52,6 +53,7 @@ def experiment(config: Config, name: str) -> Description:
         "models": [paths.models(repeat) for repeat in repeats(settings)],
         "full_model": None if is_given(settings) else paths.models(FULL),
         "likelihoods": [path for each in estimators for path in likelihoods(config, name, each)],
+        "last_likelihoods": {each: likelihoods(config, name, each, last_epoch) for each in estimators},
         "scores": {each: paths.scores(each) for each in estimators},
         "analyses": {each: paths.analysis(each) for each in catalogue.analyses_of(estimators, there, chosen)},
         "figures": {each: paths.figure(each, "png") for each in catalogue.figures_of(estimators, there, chosen)},
@@ -76,13 +78,14 @@ def dataset(config: Config, name: str) -> str | None:
     return Layout(name).images if "images" in pictures_of(settings) else None
 
 
-def likelihoods(config: Config, name: str, estimator: str) -> list[str]:
-    """Likelihood files of all repeats and scored epochs of an estimator; log p that is given is one file an epoch."""
+def likelihoods(config: Config, name: str, estimator: str, epochs: Sequence[int] | None = None) -> list[str]:
+    """Likelihood files of all repeats of an estimator at some epochs, by default the scored ones; log p that is given is one
+    file an epoch."""
     settings, paths = config["experiments"][name], Layout(name)
     return [
         paths.likelihood(estimator, repeat, epoch)
         for repeat in repeats(settings) or [ALL_MODELS]
-        for epoch in scored_epochs(settings)
+        for epoch in epochs or scored_epochs(settings)
     ]
 
 
@@ -123,6 +126,8 @@ def inputs(declared: Declared, described: Description) -> dict[str, str | list[s
     """
     estimators = estimators_read(declared, described)
     absent = [words for what, words in catalogue.READABLE.items() if what in declared.reads and not described[what]]
+    required = [*declared.requires, *(what for name in declared.reads for what in _required_by(name))]
+    absent += [catalogue.REQUIRED[what] for what in required if what not in described["has"]]
     if absent:
         raise UserError(f"experiments.{described['name']}: {declared.title} needs {' and '.join(absent)}")
     lacking = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
@@ -130,9 +135,17 @@ def inputs(declared: Declared, described: Description) -> dict[str, str | list[s
         needs = catalogue.ANALYSES[lacking[0]].needs if lacking else declared.needs
         raise UserError(f"experiments.{described['name']}.estimators: {declared.title} needs {needs}; name them there")
     paths = described | described["analyses"]
-    return {
-        what: [paths[what][each] for each in estimators] if what == "scores" else paths[what] for what in declared.reads
-    }
+    files = {what: paths[what] for what in declared.reads}
+    if "scores" in files:
+        files["scores"] = [paths["scores"][each] for each in estimators]
+    if "last_likelihoods" in files:
+        files["last_likelihoods"] = [path for each in estimators for path in paths["last_likelihoods"][each]]
+    return files
+
+
+def _required_by(what: str) -> tuple[str, ...]:
+    """What an experiment must have for something that is read of it."""
+    return catalogue.ANALYSES[what].requires if what in catalogue.ANALYSES else ()
 
 
 def reproduction(config: Config, name: str) -> dict[str, Description]:

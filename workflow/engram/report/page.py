@@ -301,7 +301,9 @@ def _lacking(reads: Sequence[str], described: Mapping[str, Any]) -> Iterator[str
         elif what not in chosen:
             yield f"the analysis {what}, which the experiment's `analyses` in config.yaml leaves out"
         else:
-            yield from [*_lacking(ANALYSES[what].reads, described)] or [ANALYSES[what].needs or f"the analysis {what}"]
+            analysis = ANALYSES[what]
+            lacking = [*_lacking(analysis.reads, described), *_not_met(analysis.requires, described)]
+            yield from lacking or [analysis.needs or f"the analysis {what}"]
 
 
 def _not_met(requires: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
