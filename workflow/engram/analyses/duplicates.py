@@ -114,8 +114,10 @@ def _within(images: np.ndarray, near: np.ndarray, train: np.ndarray) -> np.ndarr
 
 
 def _filled_up(copies: Shown, images: np.ndarray, one: np.ndarray, other: np.ndarray | None = None) -> Shown:
-    """SHOWN pairs: some of copies, and the closest that are no copies, of two images of `one`, (n,) bool, or of one and one of
-    `other`."""
+    """SHOWN pairs: those of copies, and then the closest that are no copies.
+
+    Those are of two images of `one`, (n,) bool, or, where `other` is given, of an image of each.
+    """
     rows = np.flatnonzero(one)
     columns = rows if other is None else np.flatnonzero(other)
     left = SHOWN - len(copies.size)
