@@ -38,7 +38,7 @@ def roc(scores: np.ndarray, is_in: np.ndarray, rng: np.random.Generator) -> Roc:
     Images without a scored pair of either kind are left out; if there are none, every number is NaN. Between two thresholds
     the attacker tosses a coin, so that curves are joined by straight lines and ties count half.
 
-    >>> roc(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, True], [False, False]]), rng).area.estimate
+    >>> roc(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, True], [False, False]]), np.random.default_rng(0)).area.estimate
     1.0
     """
     is_scored = ~np.isnan(scores)
