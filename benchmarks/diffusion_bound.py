@@ -11,6 +11,7 @@ density by the probability-flow ODE; and the time an image takes. About 20 minut
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from engram.models.diffusion import DiffusionModel, alpha_and_sigma, prior_diver
 
 SAMPLES = (10, 25, 50, 100, 200)
 REPETITIONS = 20
-CENTRE, WIDTH = -4.0, 3.0  # of the logistic density of gamma
+WIDTH = 3.0  # of the logistic density of gamma
 
 
 def evenly_spaced(first: Tensor, samples: int, model: DiffusionModel) -> tuple[Tensor, Tensor]:
@@ -41,18 +42,23 @@ def independent(first: Tensor, samples: int, model: DiffusionModel) -> tuple[Ten
     return t, torch.ones_like(t)
 
 
-def logistic(first: Tensor, samples: int, model: DiffusionModel) -> tuple[Tensor, Tensor]:
-    """The same by evenly spaced quantiles of a logistic density of gamma, cut off at gamma_0 and gamma_1."""
+def logistic(first: Tensor, samples: int, model: DiffusionModel, centre: float) -> tuple[Tensor, Tensor]:
+    """The same by evenly spaced quantiles of a logistic density of gamma about `centre`, cut off at gamma_0 and gamma_1."""
     even, _ = evenly_spaced(first, samples, model)
-    low, high = (torch.sigmoid(torch.tensor((g - CENTRE) / WIDTH)) for g in (model.gamma_0, model.gamma_1))
+    low, high = (torch.sigmoid(torch.tensor((g - centre) / WIDTH)) for g in (model.gamma_0, model.gamma_1))
     share = low + (high - low) * even
-    gamma = CENTRE + WIDTH * torch.logit(share)
+    gamma = centre + WIDTH * torch.logit(share)
     span = model.gamma_1 - model.gamma_0
     density = share * (1 - share) / WIDTH / (high - low) * span  # of t = (gamma - gamma_0) / span
     return ((gamma - model.gamma_0) / span).clamp(0, 1), 1 / density
 
 
-WAYS = {"evenly spaced": evenly_spaced, "logistic": logistic, "independent": independent}
+WAYS = {
+    "evenly spaced": evenly_spaced,
+    "logistic about gamma = -4": partial(logistic, centre=-4.0),
+    "logistic about gamma = -8": partial(logistic, centre=-8.0),
+    "independent": independent,
+}
 
 
 def difference(
@@ -109,7 +115,7 @@ def log_density(model: DiffusionModel, z: Tensor, tolerance: float = 1e-5) -> tu
         jacobian = torch.func.vmap(torch.func.jacrev(lambda row: velocity(row[None], gamma)[0]), chunk_size=1)(flat)[0]
         with torch.no_grad():
             rate = velocity(flat, gamma)[0]
-        return np.append(rate.double().numpy(), float(jacobian.diagonal().double().sum()))
+        return np.append(rate.double().numpy(), float(jacobian.detach().diagonal().double().sum()))
 
     start = np.append(z.double().flatten().numpy(), 0.0)
     solved = solve_ivp(change, (0, 1), start, method="RK45", rtol=tolerance, atol=tolerance)

@@ -44,7 +44,7 @@ def summarize(scores: xr.Dataset, nulls: Sequence[str] = ("null",)) -> dict[str,
     numbers = {heading: np.quantile(score, level) for heading, level in levels.items()}
     for which in nulls:
         numbers |= {f"{which} {heading}": null_quantile(scores, level, which) for heading, level in levels.items()}
-    text = {heading: "-" if value is None else f"{value:.1f}" for heading, value in numbers.items()}
+    text = {heading: "-" if value is None else f"{value:z.1f}" for heading, value in numbers.items()}
     text |= {"min, max": f"{score.min():.0f}, {score.max():.0f}", "M < 0": f"{100 * np.mean(score < 0):.0f} %"}
     return text | {
         "memorized, FDR 5 %": f"{number_memorized(scores):,} of {len(score):,}" if is_tested(scores) else "-"
