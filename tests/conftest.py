@@ -1,9 +1,11 @@
 """Fixtures shared by all tests."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import workspace
 
@@ -16,10 +18,16 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A workspace in which everything has been built; not to be changed."""
-    folder = workspace.create(tmp_path_factory.mktemp("finished") / "engram")
-    run = workspace.snakemake(folder)
-    assert run.returncode == 0, run.stdout
+    """A workspace in which everything has been built, once for all processes of a run; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, built = shared / "finished" / "engram", shared / "finished-is-built"
+    with FileLock(shared / "finished.lock"):
+        if not built.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            run = workspace.snakemake(workspace.create(folder))
+            assert run.returncode == 0, run.stdout
+            built.touch()
     return folder
 
 

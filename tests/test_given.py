@@ -389,6 +389,7 @@ def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
     assert "The paper&#39;s claims" not in page and "cannot be told" not in page
 
 
+@pytest.mark.slow
 def test_a_touched_matrix_reruns_nothing_and_another_content_what_depends_on_it(workflow):
     matrix = workflow / "theirs/late.npy"
     content = matrix.read_bytes()

@@ -340,6 +340,7 @@ def test_the_checks_own_code_checks_and_trains_nothing_again(copy):
     assert planned(copy) == {}
 
 
+@pytest.mark.slow
 def test_a_model_that_was_tried_and_refused_costs_no_training_when_it_is_given_up(copy):
     (copy / "my_models.py").write_text(OWN)
     config = (copy / "config.yaml").read_text()

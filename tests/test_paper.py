@@ -38,6 +38,7 @@ def test_the_small_version_is_made_by_the_same_rules(folder):
     assert jobs["reproduction"] == jobs["reproduction_report"] == 1
 
 
+@pytest.mark.slow
 def test_a_reproduction_that_the_config_lacks_is_named(folder):
     config = workspace.read(folder)
     del config["reproductions"]["paper_small"]

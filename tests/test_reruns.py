@@ -109,6 +109,7 @@ def test_an_earlier_end_that_is_kept_trains_nothing(copy):
     assert train_jobs(copy) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epochs", "scored", "missing"), [(4, [2, 3, 4], "[3]"), (6, [2, 4, 6], "[6]")])
 def test_an_epoch_that_is_not_kept_trains_again_and_the_dry_run_says_what_that_costs(copy, epochs, scored, missing):
     workspace.change(copy, "experiments", "tiny", scored_epochs=scored)

@@ -282,6 +282,7 @@ def test_a_kill_in_the_middle_of_training_costs_no_bit(finished, tmp_path):
     assert all(a[name].equals(b[name]) for name in a.data_vars)
 
 
+@pytest.mark.slow
 def test_a_second_start_while_a_training_lives_says_so_and_stops(tmp_path):
     folder = workspace.create(tmp_path / "busy")
     workspace.change(folder, "experiments", "tiny", "training", epochs=100000)
