@@ -23,7 +23,7 @@ NAME, SIDE, IMAGES = "memorizing", 4, 60
 # At time 0 the kernel is 17 grey levels wide, so that a copy is worth some nats, not millions; at time 1 enough of an image is left
 # for the prior term to be seen.
 GAMMA_0, GAMMA_1 = -4.0, 1.0
-SAMPLES, DRAWS = 32, 24  # times of one shift, and independent shifts, over which the workflow's error is taken
+SAMPLES, DRAWS = 32, 96  # times of one shift, and independent shifts, over which the workflow's error is taken
 EXPERIMENT = {
     "dataset": "small",
     "model": {"name": "memorizing_denoiser:MemorizingDenoiser", "gamma_0": GAMMA_0, "gamma_1": GAMMA_1},

@@ -45,13 +45,19 @@ def reconstruction(x: Tensor, epsilon: Tensor, gamma_0: float) -> Tensor:
 
 
 @cache
-def expected_reconstruction(gamma_0: float) -> Tensor:
-    """Mean over epsilon of `reconstruction` for each of the 256 levels, (256,): a sum over a fine grid, to 1e-6 nats."""
+def expected_reconstruction(
+    gamma_0: float, dtype: torch.dtype = torch.float64, device: torch.device | None = None
+) -> Tensor:
+    """Mean over epsilon of `reconstruction` for each of the 256 levels, (256,): a sum over a fine grid, to 1e-6 nats.
+
+    Kept where it was wanted, so that steps recorded on a GPU find it there.
+    """
     epsilon = torch.linspace(-8, 8, GRID, dtype=torch.float64)
     weight = torch.softmax(-0.5 * epsilon**2, 0)
     levels = torch.linspace(-1, 1, LEVELS, dtype=torch.float64)
     pairs = torch.cartesian_prod(levels, epsilon)
-    return reconstruction(pairs[:, :1], pairs[:, 1:], gamma_0).reshape(LEVELS, GRID) @ weight
+    mean = reconstruction(pairs[:, :1], pairs[:, 1:], gamma_0).reshape(LEVELS, GRID) @ weight
+    return mean.to(device, dtype)
 
 
 def ancestral_step(z: Tensor, predicted: Tensor, gamma_t: Tensor, gamma_s: Tensor, noise: Tensor) -> Tensor:
@@ -110,7 +116,6 @@ class DiffusionModel(nn.Module, ABC):
         self.steps, self.sampler, self.classes, self.label_dropout = steps, sampler, classes, label_dropout
         self.pixels = torch.Size(image_shape).numel()
         self.noise_shape = (1 + self.pixels + bool(classes),)
-        self.register_buffer("reconstruction", expected_reconstruction(gamma_0).float())
 
     @abstractmethod
     def predict_noise(self, z: Tensor, gamma: Tensor) -> Tensor:
@@ -157,7 +162,8 @@ class DiffusionModel(nn.Module, ABC):
 
     def _bound_at(self, x: Tensor, t: Tensor, epsilon: Tensor, label: Tensor | None) -> Tensor:
         level = ((x + 1) * (0.5 * (LEVELS - 1))).round().long()
-        outside = self.reconstruction[level].flatten(1).sum(1) - prior_divergence(x, self.gamma_1)
+        of_level = expected_reconstruction(self.gamma_0, x.dtype, x.device)
+        outside = of_level[level].flatten(1).sum(1) - prior_divergence(x, self.gamma_1)
         return outside - self.diffusion_loss(x, t, epsilon, label)
 
     @torch.no_grad()
