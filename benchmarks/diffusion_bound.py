@@ -71,8 +71,7 @@ def difference(
         t, weight = way(torch.rand(len(x), generator=generator), samples, model)
         repeated = x.repeat_interleave(samples, 0)
         epsilon = torch.randn(repeated.shape, generator=generator)
-        parts = zip(repeated.split(512), t.flatten().split(512), epsilon.split(512), strict=True)
-        loss = torch.cat([model.diffusion_loss(*part) for part in parts]).reshape(len(x), samples)
+        loss = model.diffusion_loss(repeated, t.flatten(), epsilon).reshape(len(x), samples)
         terms.append(-(weight * loss).mean(1))
     return terms[0] - terms[1]
 
@@ -83,18 +82,13 @@ def spread(models: list[DiffusionModel], x: Tensor, samples: int, way: Callable,
     return float(many.double().var(0).mean().sqrt())
 
 
-def spread_by_time(models: list[DiffusionModel], x: Tensor, samples: int = 200, bins: int = 6) -> np.ndarray:
+def spread_by_time(models: list[DiffusionModel], x: Tensor, samples: int = 240, bins: int = 6) -> np.ndarray:
     """Standard deviation over epsilon of one sample of the difference, in each of `bins` parts of the way, (bins,)."""
     t = ((torch.arange(samples) + 0.5) / samples).repeat(len(x))
     repeated = x.repeat_interleave(samples, 0)
     epsilon = torch.randn(repeated.shape, generator=torch.Generator().manual_seed(1))
-    loss = [
-        torch.cat(
-            [m.diffusion_loss(*p) for p in zip(repeated.split(512), t.split(512), epsilon.split(512), strict=True)]
-        )
-        for m in models
-    ]
-    parts = (loss[1] - loss[0]).reshape(len(x), bins, -1) if samples % bins == 0 else None
+    one, other = (model.diffusion_loss(repeated, t, epsilon) for model in models)
+    parts = (other - one).reshape(len(x), bins, -1)
     return parts.double().var(2).mean(0).sqrt().numpy()
 
 
@@ -136,8 +130,7 @@ def without_reconstruction(model: DiffusionModel, x: Tensor, samples: int) -> Te
     t, _ = evenly_spaced(torch.rand(len(x), generator=torch.Generator().manual_seed(3)), samples, model)
     repeated = x.repeat_interleave(samples, 0)
     epsilon = torch.randn(repeated.shape, generator=torch.Generator().manual_seed(4))
-    parts = zip(repeated.split(512), t.flatten().split(512), epsilon.split(512), strict=True)
-    loss = torch.cat([model.diffusion_loss(*part) for part in parts]).reshape(len(x), samples)
+    loss = model.diffusion_loss(repeated, t.flatten(), epsilon).reshape(len(x), samples)
     return -loss.mean(1) - prior_divergence(x, model.gamma_1)
 
 
@@ -166,7 +159,7 @@ def main() -> None:
                 print(
                     f"| {'common' if is_common else 'fresh'}, {name} | " + " | ".join(f"{v:.2f}" for v in values) + " |"
                 )
-        by_time = spread_by_time(models, x, 240)
+        by_time = spread_by_time(models, x)
         edges = np.linspace(models[0].gamma_0, models[0].gamma_1, len(by_time) + 1)
         for low, high, value in zip(edges, edges[1:], by_time, strict=False):
             print(f"gamma {low:.1f} to {high:.1f}: sd of one sample of the difference {value:.1f} nats")

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import engram
+from engram.figures.labels import titled
 from engram.figures.style import TILES, figure, show_images, styled
 from engram.files.artifacts import TRAIN
 from engram.models.samples import sample
@@ -74,10 +75,10 @@ def amounts(experiment: Scored) -> list[str]:
     null = {level: float(scores.null_quantiles.sel(quantile=level)) for level in (0.5, 0.95)}
     for epoch in scores.epoch.values:
         low, median, high = np.quantile(scores.score.sel(epoch=epoch), [0.05, 0.5, 0.95])
-        row = f"| {experiment.name} | {epoch} | {low:.1f}, {median:.1f}, {high:.1f} |"
+        row = f"| {experiment.name} | {epoch} | {low:z.1f}, {median:z.1f}, {high:z.1f} |"
         if epoch == scores.epoch.values[-1]:
             count = scores.attrs["number_memorized_fdr05"]
-            row += f" {null[0.5]:.1f}, {null[0.95]:.1f} | {count} of {scores.sizes['sample']} |"
+            row += f" {null[0.5]:z.1f}, {null[0.95]:z.1f} | {count} of {scores.sizes['sample']} |"
             row += f" {scores.attrs['split_half_reliability']:.2f} |"
         else:
             row += " | | |"
@@ -129,18 +130,23 @@ def draw_samples(folders: Sequence[Path], seed: int = 42) -> Figure:
 @styled
 def draw(experiments: Sequence[Scored]) -> Figure:
     """Left: the share of images with a higher score. Right: correlation with the distance from the class mean, by epoch."""
-    drawn = figure(2.8)
+    drawn = figure(3.2)
     left, right = drawn.subplots(1, 2)
     for experiment, colour in zip(experiments, COLOURS, strict=False):
         score = np.sort(experiment.scores.score.isel(epoch=-1).values)
-        left.plot(score, 1 - np.arange(1, len(score) + 1) / len(score), color=colour, label=experiment.name)
+        left.plot(
+            score,
+            1 - np.arange(1, len(score) + 1) / len(score),
+            color=colour,
+            label=titled(experiment.name, experiment.scores),
+        )
         correlation, epochs = atypical(experiment), experiment.scores.epoch.values
         middle = np.array([each.estimate for each in correlation])
         error = np.abs(np.array([[each.low, each.high] for each in correlation]).T - middle)
         right.errorbar(epochs / epochs[-1], middle, error, color=colour, marker="o", markersize=3, capsize=2)
-    left.set(xscale="symlog", xlabel="memorization score M [nats]", ylabel="share of images with a higher score")
+    left.set(xscale="symlog", xlabel="memorization score M (nats)", ylabel="share of images with a higher score")
     left.axvline(0, color="#666666", linewidth=0.7)
-    left.legend()
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     right.axhline(0, color="#666666", linewidth=0.7)
     right.set(xlabel="epoch / last epoch", ylabel="rank correlation of M with the\ndistance from the class mean")
     return drawn

@@ -133,10 +133,8 @@ def bound(subject: Subject) -> None:
 
 def predict_noise(subject: Subject) -> None:
     """predict_noise gives noise in the shape of z, of each image at its own gamma."""
-    z, gamma = (
-        subject.normals("predict_noise", *subject.x.shape),
-        torch.linspace(-5, 5, len(subject.x)).to(subject.dtype),
-    )
+    z = subject.normals("predict_noise", *subject.x.shape)
+    gamma = torch.linspace(-5, 5, len(z)).to(subject.dtype)
 
     def ask(rows: slice) -> Tensor:
         answer = subject.call(subject.model, "predict_noise", z=z[rows], gamma=gamma[rows])

@@ -103,10 +103,9 @@ class Training:
         """
         self._resume(folder)
         plan, started = self.plan, time.monotonic() - self.seconds
-        done = self.epoch * sum(map(len, plan.trained_on)) + self._images_seen()
-        with Progress(
-            plan.epochs * sum(map(len, plan.trained_on)), f"{plan.experiment} {plan.repeat}", " images", done
-        ) as progress:
+        per_epoch = sum(map(len, plan.trained_on))
+        done = self.epoch * per_epoch + self._images_seen()
+        with Progress(plan.epochs * per_epoch, f"{plan.experiment} {plan.repeat}", " images", done) as progress:
             saved = time.monotonic()
             while self.epoch < plan.epochs:
                 orders = [self.batches.order(position, self.epoch) for position in range(len(self.place))]
