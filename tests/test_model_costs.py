@@ -11,6 +11,7 @@ from engram.models.building import class_named
 from engram.runtime import model_costs, requests
 from engram.runtime.model_costs import cost
 
+LIBRARY = {"flow": "zuko", "unet_diffusion": "diffusers"}  # of an extra
 CASES = [
     ({"name": "unet_diffusion"}, (1, 16, 32)),
     ({"name": "unet_diffusion", "channels": [16, 32, 8], "layers": 2}, (3, 16, 16)),
@@ -25,6 +26,7 @@ CASES = [
 @pytest.fixture(params=CASES, ids=str)
 def case(request):
     model, shape = request.param
+    pytest.importorskip(LIBRARY[model["name"]], reason=f"the extra that {model['name']} needs is not installed")
     return build(image_shape=shape, **model), cost(model, shape), torch.zeros(4, *shape)
 
 
