@@ -72,9 +72,9 @@ def code_with_model(script, *modules):
 
 
 def code_of_analysis(name):
-    """The same of an analysis, with the code that loads the full model, where it does."""
+    """The same of an analysis, with the code that loads models, where it does."""
     computed_by = f"engram.analyses.{name}"
-    if "full_model" in catalogue.ANALYSES[name].reads:
+    if {"full_model", "models"} & {*catalogue.ANALYSES[name].reads}:
         return code_with_model("analysis", computed_by, "engram.training.trained")
     return code("analysis", computed_by)
 

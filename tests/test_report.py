@@ -110,7 +110,7 @@ def test_the_encoder_part_is_shown_after_the_comparison_where_an_experiment_has_
 
 
 LACKING = {
-    "models": ("Losses and generalization gap", "the losses of every repeat&#39;s models", "C6"),
+    "models": ("Losses and generalization gap", "the models of every repeat", "C6"),
     "full_model": ("Losses and generalization gap", "a model trained on everything", None),
     "neighbors": ("The nearest-neighbour test", "the analysis neighbors", "C7"),
 }

@@ -5,9 +5,9 @@ entry reruns nothing. The order is that of the report.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 Estimators = Mapping[str, Mapping[str, Any]]  # settings of an experiment's estimators, by name
 
@@ -15,7 +15,7 @@ Estimators = Mapping[str, Mapping[str, Any]]  # settings of an experiment's esti
 READABLE = {
     "dataset": "a data set",
     "membership": "a membership",
-    "models": "the losses of every repeat's models",
+    "models": "the models of every repeat",
     "full_model": "a model trained on everything",
     "likelihoods": "likelihoods",
     "last_likelihoods": "likelihoods of the last scored epoch",
@@ -50,13 +50,29 @@ def encoder_and_laplace(estimators: Estimators) -> tuple[str, ...]:
     return ()
 
 
+# What a measure is computed from. SHADOWS are models that the score M is computed from, too, so the two share their errors.
+IMAGES, ONE_MODEL, SAMPLES, SHADOWS = "images alone", "one model", "samples of one model", "models in and out"
+
+
+class Measure(NamedTuple):
+    """What one variable of an analysis says of each image, as a column of measures.h5: its `title` in figures and tables.
+
+    `uses` is what it is computed from. Higher values speak for memorization, or, if it `falls`, lower ones.
+    """
+
+    title: str
+    uses: str
+    falls: bool = False
+
+
 @dataclass(frozen=True)
 class Analysis:
     """A question to the scores or to the images: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
 
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
     without the analysis, as does one without what it `requires`, of REQUIRED. `columns` are its variables that have a value
-    per image (axis `sample`).
+    per image (axis `sample`), and `measures` those of them that are measures of memorization. `draws_samples` says that it
+    looks at images that the full model draws.
     """
 
     title: str
@@ -69,6 +85,8 @@ class Analysis:
     estimators: Callable[[Estimators], tuple[str, ...]] = every
     needs: str = ""
     requires: tuple[str, ...] = ()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    draws_samples: bool = False
 
     @property
     def before_training(self) -> bool:
@@ -110,6 +128,8 @@ ANALYSES = {
         reads=("dataset", "full_model", "scores"),
         columns=("rho", "rho_as_published", "distance_to_validation", "distance_to_samples"),
         threads=2,
+        measures={"rho": Measure("nearest-neighbour ratio", SAMPLES)},
+        draws_samples=True,
     ),
     "mode_collapse": Analysis(
         "Mode collapse",
@@ -117,6 +137,7 @@ ANALYSES = {
         reads=("dataset", "full_model", "scores"),
         columns=("share", "share_test"),
         threads=2,
+        draws_samples=True,
     ),
     "encoder_part": Analysis(
         "Encoder part",
@@ -139,6 +160,14 @@ ANALYSES = {
             "rmia",
         ),
         requires=("shadows",),
+        measures={
+            "likelihood_threshold": Measure("attack: likelihood threshold", SHADOWS),
+            "calibrated": Measure("attack: difficulty-calibrated", SHADOWS),
+            "lira_offline": Measure("attack: LiRA offline", SHADOWS),
+            "lira_online": Measure("attack: LiRA online", SHADOWS),
+            "lira_online_fixed": Measure("attack: LiRA online, fixed variance", SHADOWS),
+            "rmia": Measure("attack: RMIA", SHADOWS),
+        },
     ),
 }
 

@@ -12,9 +12,10 @@ import xarray as xr
 class Inputs:
     """The scores of an experiment by estimator, and what else its entry in engram.catalogue reads of it.
 
-    `scores` are empty, `dataset` and `membership` None, and `full_model` and `last_likelihoods` missing, where they are not read.
-    `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs; its module must have a
-    `sample(n, generator)`. `last_likelihoods` are the files of the last scored epoch, of every repeat, by estimator.
+    `scores` are empty, `dataset` and `membership` None, and the others missing, where they are not read.
+    `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs, and `models[repeat](epoch)` those
+    of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
+    of the last scored epoch by estimator.
     """
 
     experiment: str
@@ -24,6 +25,8 @@ class Inputs:
     full_model: Callable[[int], Any] | None = None
     membership: xr.Dataset | None = None
     last_likelihoods: Mapping[str, Sequence[str | Path]] | None = None
+    models: Sequence[Callable[[int], list[Any]]] | None = None
+    likelihoods: Mapping[str, Mapping[int, Sequence[str | Path]]] | None = None
 
     @property
     def first(self) -> xr.Dataset:
@@ -42,8 +45,14 @@ class Inputs:
 
 
 class Answer(NamedTuple):
-    """Variables of the artifact, the settings that made it, and numbers that sum it up, which become attributes."""
+    """Variables of the artifact, the settings that made it, and numbers that sum it up, which become attributes.
+
+    `lacking` says of measures that this experiment cannot have why, by name: their variables are NaN. `seconds` is what single
+    measures took, where one analysis makes several of unlike cost. Both are stored as attributes, in JSON.
+    """
 
     variables: Mapping[str, tuple]
     settings: Mapping[str, Any]
     summary: Mapping[str, Any] = {}
+    lacking: Mapping[str, str] = {}
+    seconds: Mapping[str, float] = {}

@@ -1,5 +1,6 @@
 """The stage of every analysis: read, ask, note what made the answer, write."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,8 @@ def run(
 ) -> None:
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
-    `paths` are those of what the analysis reads: dataset, membership, full_model, scores, one for each of `estimators` (None
-    where it reads no scores), and last_likelihoods, of all of these.
+    `paths` are those of what the analysis reads: dataset, membership, full_model, models, one for each repeat, scores, one for
+    each of `estimators` (None where it reads no scores), and likelihoods and last_likelihoods, of all of these.
     """
     started = time.perf_counter()
     # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
@@ -39,7 +40,8 @@ def run(
         dataset_sha256=given.dataset_sha256,
         wall_seconds=time.perf_counter() - started,
     )
-    artifacts.write(output, name, answer.variables, made_by | dict(answer.summary))
+    of_measures = {"lacking": json.dumps(dict(answer.lacking)), "seconds": json.dumps(dict(answer.seconds))}
+    artifacts.write(output, name, answer.variables, made_by | of_measures | dict(answer.summary))
 
 
 def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment: str, seed: int) -> Inputs:
@@ -52,6 +54,8 @@ def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment:
         full_model=_loader(paths["full_model"]) if "full_model" in paths else None,
         membership=artifacts.read(paths["membership"], "membership") if "membership" in paths else None,
         last_likelihoods=_by_estimator(paths["last_likelihoods"]) if "last_likelihoods" in paths else None,
+        models=[_loader(path, "load_models") for path in paths["models"]] if "models" in paths else None,
+        likelihoods=_by_epoch(paths["likelihoods"]) if "likelihoods" in paths else None,
     )
 
 
@@ -63,6 +67,11 @@ def _by_estimator(likelihoods: Sequence[str | Path]) -> dict[str, list[str | Pat
     return files
 
 
-def _loader(path: str | Path) -> Callable[[int], Any]:
-    """The full model by epoch, loaded when asked for: what loads no model imports no torch, and does not depend on its code."""
-    return lambda epoch: import_module("engram.training.trained").load_model(path, epoch)
+def _by_epoch(likelihoods: Sequence[str | Path]) -> dict[str, dict[int, list[str | Path]]]:
+    """Likelihood files by estimator, then by epoch."""
+    return {name: inputs.likelihoods_by_epoch(files) for name, files in _by_estimator(likelihoods).items()}
+
+
+def _loader(path: str | Path, load: str = "load_model") -> Callable[[int], Any]:
+    """Models by epoch, loaded when asked for: what loads no model imports no torch, and does not depend on its code."""
+    return lambda epoch: getattr(import_module("engram.training.trained"), load)(path, epoch)

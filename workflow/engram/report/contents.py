@@ -64,7 +64,7 @@ def uses_of_model(config: Config, name: str) -> dict[str, Any]:
     """What an experiment asks of its model: engram.checks.examination.Uses, as plain values."""
     described = experiment(config, name)
     return {
-        "analyses": [each for each in described["analyses"] if "full_model" in catalogue.ANALYSES[each].reads],
+        "analyses": [each for each in described["analyses"] if catalogue.ANALYSES[each].draws_samples],
         "proposals": {each: settings["proposal"] for each, settings in described["estimators"].items()},
         "is_fitted": is_fitted(described["settings"]),
     }
