@@ -9,6 +9,7 @@ by itself, as it does in eval mode.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import NamedTuple
 
 import torch
@@ -49,11 +50,14 @@ class Factors(NamedTuple):
         """
         places, (r, c) = self.rows.shape[1], self.shape
         if r * c < places * (r + c):
-            return self.matrices().square().sum((1, 2))
+            return torch.cat([part.matrices().square().sum((1, 2)) for part in self.parts()])
         return ((self.rows @ self.rows.mT) * (self.columns @ self.columns.mT)).sum((1, 2))
 
-    def __getitem__(self, images: slice) -> "Factors":
-        return Factors(self.rows[images], self.columns[images])
+    def parts(self) -> Iterator["Factors"]:
+        """The same of so few images at a time that their gradients can be held."""
+        r, c = self.shape
+        images = max(1, VALUES // (r * c))
+        return starmap(Factors, zip(self.rows.split(images), self.columns.split(images), strict=True))
 
 
 class Call(NamedTuple):
