@@ -1,4 +1,4 @@
-"""Figure: how well memorization can be told from the images alone, or from one model, and whether that beats distances of pixels."""
+"""Figure: how well memorization can be told from the images alone or from one model, and whether that beats distances of pixels."""
 
 import json
 import textwrap
