@@ -59,8 +59,8 @@ def _point(axes: Axes, row: int, name: str, predictor: xr.Dataset, why_not: str 
     correlation, gain = intervals.read(predictor, "spearman"), intervals.read(predictor, "gain_over_5nn")
     colour = BETTER if gain.low > 0 else NO_BETTER
     axes.hlines(row, correlation.low, correlation.high, color=colour, linewidth=1.2)
-    filled = {"markerfacecolor": colour if gain.low > 0 else "white", "markeredgecolor": colour}
-    axes.plot(correlation.estimate, row, MARKER[MEASURES[name].uses == IMAGES], markersize=5, **filled)
+    filled = {"color": colour, "markerfacecolor": colour if gain.low > 0 else "white", "markersize": 5}
+    axes.plot(correlation.estimate, row, MARKER[MEASURES[name].uses == IMAGES], **filled)
     text = "to beat" if name == TO_BEAT else gain.text("+.2f")
     axes.text(1.02, row, text, fontsize=7, va="center", color=BETTER if gain.low > 0 else "0.3")
 
