@@ -104,6 +104,7 @@ def test_everything_is_there_for_a_vae_with_what_it_took(of_vae):
     assert list(ANALYSES["predictors"].columns) == list(PREDICTORS)
     assert json.loads(json.dumps(answer.settings))["draws"] == objective.DRAWS
     assert answer.seconds["tracin"] > answer.seconds["gradient_norm"]
+    assert "of a VAE the evidence lower bound; mean over 8 draws" in found["surprisal"].attrs["long_name"]
 
 
 def test_an_image_is_measured_alike_whatever_others_are(of_vae):

@@ -23,7 +23,7 @@ def way_to_log_px(model: object) -> str | None:
         return "exact"
     if offers(model, BoundedModel):
         return "by its bound, from one sample a draw"
-    return "by its objective, the evidence lower bound of a variational autoencoder" if has(model, "forward") else None
+    return "by its objective, of a VAE the evidence lower bound" if has(model, "forward") else None
 
 
 def log_px(model: nn.Module, x: Tensor, noise: Tensor, *label: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def analyse(given: Inputs) -> Answer:
         "damping": ekfac.DAMPING,
         "resamples": intervals.RESAMPLES,
     }
-    return Answer(_variables(found, given), settings, lacking=found.lacking, seconds=found.seconds)
+    return Answer(_variables(found, given, settings), settings, lacking=found.lacking, seconds=found.seconds)
 
 
 def _epochs(given: Inputs) -> list[int]:
@@ -165,7 +165,16 @@ def _from_squared_norms(given: Inputs, judged: Judged, found: Found, last_layer:
         found.put(name, sum(rate * of[part] for rate, of in zip(rates, squared, strict=True)), sum(seconds))
 
 
-def _variables(found: Found, given: Inputs) -> dict[str, tuple]:
+def _about(name: str, settings: dict[str, Any]) -> tuple[str, str]:
+    """Units and meaning of a predictor; of one by a model also how its log p was had, and of how many draws it is the mean."""
+    units, meaning = PREDICTORS[name]
+    if name not in (*BY_LOG_PX, *BY_GRADIENTS):
+        return units, meaning
+    how = f", {settings['log_px']}" if name in BY_LOG_PX else ""
+    return units, f"{meaning}{how}; mean over {settings['draws']} draws of x and noise"
+
+
+def _variables(found: Found, given: Inputs, settings: dict[str, Any]) -> dict[str, tuple]:
     undefined = np.full(len(given.first["sample"]), np.nan)
     values = {name: found.values.get(name, undefined) for name in PREDICTORS}
     score = [inputs.last(scored) for scored in given.scores.values()]
@@ -178,8 +187,8 @@ def _variables(found: Found, given: Inputs) -> dict[str, tuple]:
         "estimator": variable(("estimator",), list(given.scores), "1", "estimator of the memorization score"),
         "predictor": variable(("predictor",), list(PREDICTORS), "1", "predictor of memorization"),
         **{
-            name: variable(("sample",), values[name], *about, may_be_undefined=True)
-            for name, about in PREDICTORS.items()
+            name: variable(("sample",), values[name], *_about(name, settings), may_be_undefined=True)
+            for name in PREDICTORS
         },
         **intervals.variables("spearman", correlations, correlation, axes),
         **intervals.variables("gain_over_5nn", gains, f"{correlation}, minus that of {TO_BEAT}", axes),
