@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from engram.catalogue import ANALYSES, IMAGES
 from engram.figures.labels import titled
@@ -29,32 +30,37 @@ def predictors(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
     lacking = json.loads(analysis.attrs["lacking"])
     for axes, (estimator, scored) in zip(panels, scores.items(), strict=True):
         of_estimator = analysis.sel(estimator=estimator)
+        _frame(axes, of_estimator["spearman_low"].values)
         _shade(axes, intervals.read(of_estimator.sel(predictor=TO_BEAT), "spearman").estimate)
         for row, name in enumerate(MEASURES):
             _point(axes, row, name, of_estimator.sel(predictor=name), lacking.get(name))
         axes.set_title(titled(estimator, scored), loc="left")
         axes.text(1.02, -0.9, "gain over 5-NN", fontsize=7.5)
         axes.set_xlabel("Spearman's rank correlation with the score M")
-    drawn.legend(handles=_legend(), loc="outside lower center", ncols=4)
+    drawn.legend(handles=_legend(), loc="outside lower center", ncols=5)
     return drawn
 
 
-def _shade(axes: Axes, to_beat: float) -> None:
+def _frame(axes: Axes, lowest: np.ndarray) -> None:
+    """A line for each predictor, and room for the lower ends of their intervals."""
     rows = len(MEASURES)
-    axes.set(yticks=range(rows), yticklabels=[measure.title for measure in MEASURES.values()], ylim=(rows, -0.5))
+    axes.set(yticks=range(rows), yticklabels=[measure.title for measure in MEASURES.values()], ylim=(rows - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(-0.5, 1)
+    axes.set_xlim(np.fmin.reduce(lowest, initial=-0.5), 1)
     axes.axvline(0, color="0.6", linewidth=0.7, linestyle=":")
+
+
+def _shade(axes: Axes, to_beat: float) -> None:
     if np.isfinite(to_beat):
         axes.axvspan(-1, to_beat, color=SHADE, linewidth=0)
         axes.axvline(to_beat, color="black", linewidth=0.8)
-        axes.text(-0.48, rows - 0.3, "no better than distances of pixels", fontsize=6.5, color="0.4", va="center")
 
 
 def _point(axes: Axes, row: int, name: str, predictor: xr.Dataset, why_not: str | None) -> None:
     """One predictor's correlation with its interval, in colour if its gain over 5-NN is above zero; or why it is lacking."""
     if why_not:
-        axes.text(-0.48, row, textwrap.shorten(why_not, LETTERS), fontsize=6.5, color="0.4", va="center")
+        reason, beside_axis = textwrap.shorten(why_not, LETTERS), axes.get_yaxis_transform()
+        axes.text(0.01, row, reason, transform=beside_axis, fontsize=6.5, color="0.4", va="center")
         return
     correlation, gain = intervals.read(predictor, "spearman"), intervals.read(predictor, "gain_over_5nn")
     colour = BETTER if gain.low > 0 else NO_BETTER
@@ -65,11 +71,12 @@ def _point(axes: Axes, row: int, name: str, predictor: xr.Dataset, why_not: str 
     axes.text(1.02, row, text, fontsize=7, va="center", color=BETTER if gain.low > 0 else "0.3")
 
 
-def _legend() -> list[Line2D]:
+def _legend() -> list[Line2D | Patch]:
     looks = {
         "images alone": {"marker": "s", "color": "0.3"},
         "one model": {"marker": "o", "color": "0.3"},
         "better than 5-NN": {"marker": "o", "color": BETTER},
         "no better": {"marker": "o", "color": NO_BETTER, "markerfacecolor": "white"},
     }
-    return [Line2D([], [], linestyle="none", markersize=5, label=label, **look) for label, look in looks.items()]
+    points = [Line2D([], [], linestyle="none", markersize=5, label=label, **look) for label, look in looks.items()]
+    return [*points, Patch(color=SHADE, linewidth=0, label="below 5-NN")]
