@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engram.analyses import attribution, linear_datamodeling, projected_gradients
+from engram.analyses import attribution, ekfac_influence, linear_datamodeling, projected_gradients
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.linear_datamodeling import Resamples
 from engram.analyses.projected_gradients import Images
@@ -30,7 +30,7 @@ ENSEMBLE = 5  # repeats, at most, whose models make the ensemble
 SHOWN, NEAREST = 3, 5  # test images whose most helpful training images are kept, and how many of these
 ENOUGH = 100  # halves, below which figure and page say that there are few
 BASELINES = ("pixel_similarity", "pixel_kernel")
-METHODS = (*BASELINES, "gradient_dot", "tracin", "trak_1", "trak")
+METHODS = (*BASELINES, "gradient_dot", "tracin", "ekfac_influence", "trak_1", "trak")
 
 
 class Outcome(NamedTuple):
@@ -84,13 +84,8 @@ class Benchmark:
 def analyse(given: Inputs) -> Answer:
     """Linear datamodeling scores of every method by every estimator at the last scored epoch, and TRAK's self-influence."""
     started, comparison = time.perf_counter(), Comparison.of(given.membership)
-    benchmark, full = Benchmark.of(given, comparison), given.full_model(given.epoch)
-    reason, outcomes = projected_gradients.why_none(full, benchmark.images), of_pixels(benchmark)
-    self_influence = np.full(len(benchmark.train), np.nan)
-    if reason is None:
-        of_ensemble, self_influence = of_the_ensemble(benchmark)
-        outcomes |= of_the_full_model(benchmark) | {"trak": of_ensemble}
-    outcomes = {name: outcomes.get(name) or benchmark.nothing() for name in METHODS}
+    benchmark = Benchmark.of(given, comparison)
+    outcomes, lacking, self_influence = _outcomes(benchmark)
     log_px = [_log_px(given.last_likelihoods[estimator], comparison, benchmark.tests) for estimator in given.scores]
     variables = _axes(benchmark, list(given.scores)) | _of_methods(outcomes) | _scores(outcomes, log_px, benchmark)
     meaning = "TRAK's influence of the image on its own log p, mean over the ensemble"
@@ -99,9 +94,28 @@ def analyse(given: Inputs) -> Answer:
         variables,
         {"epoch": given.epoch, "test_images": len(benchmark.tests), "features": projected_gradients.FEATURES},
         _summary(benchmark),
-        {"trak_self_influence": reason} if reason else {},
+        lacking,
         {"trak_self_influence": outcomes["trak"].seconds, "influence": time.perf_counter() - started},
     )
+
+
+def _outcomes(benchmark: Benchmark) -> tuple[dict[str, Outcome], dict[str, str], np.ndarray]:
+    """Of every method; why some are lacking; and the self-influence of every training image."""
+    full = benchmark.given.full_model(benchmark.given.epoch)
+    outcomes, reason = of_pixels(benchmark), projected_gradients.why_none(full, benchmark.images)
+    lacking = dict.fromkeys([*METHODS[len(BASELINES) :], "trak_self_influence"], reason) if reason else {}
+    self_influence = np.full(len(benchmark.train), np.nan)
+    if reason is None:
+        of_ensemble, self_influence = of_the_ensemble(benchmark)
+        outcomes |= of_the_full_model(benchmark) | {"trak": of_ensemble}
+        reason = ekfac_influence.why_not(full, benchmark.images)
+        if reason is None:
+            outcomes["ekfac_influence"] = of_ekfac(benchmark, full)
+        else:
+            lacking["ekfac_influence"] = reason
+    if not len(benchmark.tests):
+        lacking |= dict.fromkeys(METHODS, "the data set has no test images")
+    return {name: outcomes.get(name) or benchmark.nothing() for name in METHODS}, lacking, self_influence
 
 
 def of_pixels(benchmark: Benchmark) -> dict[str, Outcome]:
@@ -134,6 +148,13 @@ def of_the_full_model(benchmark: Benchmark) -> dict[str, Outcome]:
     }
 
 
+def of_ekfac(benchmark: Benchmark, full: nn.Module) -> Outcome:
+    """Influence on the full model, by EK-FAC."""
+    started = time.perf_counter()
+    tau = ekfac_influence.influence(full, benchmark.images, len(benchmark.train))
+    return benchmark.outcome(tau, time.perf_counter() - started)
+
+
 def of_the_ensemble(benchmark: Benchmark) -> tuple[Outcome, np.ndarray]:
     """TRAK, mean over the models of the first repeats, and the self-influence of every training image, (n,)."""
     started, given = time.perf_counter(), benchmark.given
@@ -161,7 +182,7 @@ def _axes(benchmark: Benchmark, estimators: list[str]) -> dict[str, tuple]:
     return {
         "sample": variable(("sample",), benchmark.train, "1", AXES["sample"]),
         "estimator": variable(("estimator",), estimators, "1", "estimator of log p"),
-        "method": variable(("method",), list(METHODS), "1", "attribution method"),
+        "attribution": variable(("attribution",), list(METHODS), "1", "attribution method"),
         "test_image": variable(("test_image",), benchmark.tests, "1", "index of the test image in the data set"),
     }
 
@@ -172,9 +193,12 @@ def _of_methods(outcomes: Mapping[str, Outcome]) -> dict[str, tuple]:
     seconds = [outcome.seconds for outcome in outcomes.values()]
     return {
         "most_helpful": variable(
-            ("method", "shown", "place"), helpful, "1", f"{meaning} with the largest attribution to the first test images"
+            ("attribution", "shown", "place"),
+            helpful,
+            "1",
+            f"{meaning} with the largest attribution to the first test images",
         ),
-        "seconds": variable(("method",), seconds, "s", "time that the attribution took, on one device", True),
+        "seconds": variable(("attribution",), seconds, "s", "time that the attribution took, on one device", True),
     }
 
 
@@ -184,7 +208,7 @@ def _scores(outcomes: Mapping[str, Outcome], log_px: list[np.ndarray], benchmark
     resamples = Resamples.of(benchmark.repeat, len(benchmark.tests), rng)
     judged = [_judged(outcomes, values, benchmark, resamples) for values in log_px]
     of_all = {key: [of_estimator[key] for of_estimator in judged] for key in judged[0]}
-    axes, of_image = ("estimator", "method"), ("estimator", "method", "test_image")
+    axes, of_image = ("estimator", "attribution"), ("estimator", "attribution", "test_image")
     score, best = "linear datamodeling score", "the better baseline's"
     return {
         "correlation": variable(of_image, of_all["correlation"], "1", "Spearman's correlation over halves", True),

@@ -12,7 +12,9 @@ import numpy as np
 from engram.scores.intervals import Interval
 
 RESAMPLES = 400
-COMPARISONS = 2**23  # pairs of halves compared at once, over test images, and their ranks in all resamples: about 32 MiB each
+COMPARISONS = (
+    2**23
+)  # pairs of halves compared at once, over test images, and their ranks in all resamples: about 32 MiB each
 
 
 def forecast(attribution: np.ndarray, in_training: np.ndarray) -> np.ndarray:

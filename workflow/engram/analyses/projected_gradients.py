@@ -42,6 +42,12 @@ class Images(NamedTuple):
         x = x.reshape(-1, *model.image_shape).to(precision)
         return x, noise.to(precision), *conditions(model, self.labels[part])
 
+    def first(self, number: int) -> "Images":
+        return Images(self.pixels[:number], self.rows[:number], self.labels[:number], self.dataset, self.seed)
+
+    def beyond(self, number: int) -> "Images":
+        return Images(self.pixels[number:], self.rows[number:], self.labels[number:], self.dataset, self.seed)
+
     def parts(self, model: nn.Module) -> Iterator[slice]:
         """Slices of so few images that what torch.func holds of them is bounded."""
         size = min(AT_ONCE, self.differentiated(model).images_at_once)
