@@ -85,7 +85,7 @@ def test_the_true_attribution_of_linear_log_p_has_the_score_that_its_noise_leave
 def test_the_ceiling_of_pure_noise_is_low_and_what_both_halves_share_lowers_it():
     rng = np.random.default_rng(2)
     in_training, repeat = halves(300, 60)
-    tau, log_px = linear(rng, in_training, 150, 0.6)
+    _, log_px = linear(rng, in_training, 150, 0.6)
     drawn = Resamples.of(repeat, 150, rng)
     assert ceiling(rng.normal(size=log_px.shape), repeat, drawn)[0] < 0.15
     of_pair = rng.normal(size=(60, 150))[repeat] * log_px.std(axis=0)
@@ -198,9 +198,9 @@ def test_products_of_features_are_those_of_autograds_gradients(settings):
     assert why_none(model, images) is None
     found = features(model, images, draws=2, size=4096)
     exact = torch.zeros(12, sum(value.numel() for value in model.parameters()))
-    for draw in (0, 1):
+    for number in (0, 1):
         for image in range(12):
-            objective = model(*images.given(model, draw, slice(image, image + 1))).sum()
+            objective = model(*images.given(model, number, slice(image, image + 1))).sum()
             gradients = torch.autograd.grad(objective, [*model.parameters()])
             exact[image] += torch.cat([value.flatten() for value in gradients]) / 2
     norms = exact.norm(dim=1)
@@ -280,7 +280,7 @@ def test_self_influence_is_the_leverage_of_the_gaussians_gradients(answer, tmp_p
 
 
 def test_the_order_of_training_images_and_of_repeats_does_not_matter(rng):
-    in_training, repeat = halves(60, 10)
+    in_training, _ = halves(60, 10)
     tau, log_px = linear(rng, in_training, 12, 0.5)
     order, of_halves = rng.permutation(60), rng.permutation(20)
     ones = np.ones((1, 20), np.float32)
@@ -320,7 +320,7 @@ def test_the_figure_says_how_many_halves_judge_and_what_the_best_method_shows(an
     drawn = draw(stored, given.scores, given.dataset)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     assert "exact\nfrom 40 halves; at least 100 are asked for" in texts
-    assert {"TRAK, 10 models", "ceiling", "not had"} <= {*texts}
+    assert {"TRAK, 10 models", " ceiling ", "not had"} <= {*texts}
     assert len(drawn.axes[1].images) == influence.SHOWN * (1 + influence.NEAREST)
     stored.attrs["halves"] = 100
     texts = [text.get_text() for text in draw(stored, given.scores, given.dataset).findobj(Text)]

@@ -1,20 +1,23 @@
 """Attributions of log p of a test image to the training images: tau (training images, test images), higher for those that raise it.
 
-Images are (n, ...) and features (n, k), the projected gradients of engram.analyses.projected_gradients; all are tensors.
+Pixels are (n, pixels), in any unit, and features (n, k), the projected gradients of engram.analyses.projected_gradients; all are
+tensors.
 """
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 NEIGHBORS = 5
 DAMPING = 0.1  # of the mean eigenvalue of Phi'Phi; fixed before any score was seen, as EK-FAC's
+AT_ONCE = 4096  # training images whose pixels are held as floats
 
 
 def pixel_similarity(train: Tensor, test: Tensor) -> Tensor:
-    """Cosine of the angle between images about the mean training image. Zero training."""
-    mean = train.flatten(1).mean(0)
-    a, b = (torch.nn.functional.normalize(images.flatten(1) - mean) for images in (train, test))
-    return a @ b.T
+    """Cosine of the angle between pixels (n, pixels) about the mean training image. Zero training."""
+    mean = sum(part.double().sum(0) for part in train.split(AT_ONCE)) / len(train)
+    directions = normalize(test - mean).T
+    return torch.cat([normalize(part - mean) @ directions for part in train.split(AT_ONCE)]).float()
 
 
 def pixel_kernel(train: Tensor, test: Tensor) -> Tensor:
@@ -22,7 +25,7 @@ def pixel_kernel(train: Tensor, test: Tensor) -> Tensor:
 
     A smooth count of nearest neighbours. Zero training.
     """
-    distance = torch.cdist(train.flatten(1), test.flatten(1))
+    distance = torch.cat([torch.cdist(part.float(), test.float()) for part in train.split(AT_ONCE)])
     bandwidth = distance.kthvalue(min(NEIGHBORS, len(train)), dim=0).values
     return torch.exp(-0.5 * (distance / bandwidth.clamp_min(torch.finfo(distance.dtype).tiny)) ** 2)
 

@@ -1,9 +1,9 @@
 """Influence of training images on log p of test images by EK-FAC: g_x' (F + damping)^-1 g_i, of models made of linear layers.
 
 In the basis of a layer's eigenvectors (engram.analyses.ekfac) a gradient is a product of rows and columns, and the influence a sum
-over its entries with the inverse eigenvalues as weights, (r, c). Their singular value decomposition turns that into a few products
-of matrices, where every entry would take one for each test image. Singular values are kept until what is left out is TOLERANCE of the whole,
-each entry weighed by the size of gradients there.
+over its entries with the inverse eigenvalues (r, c) as weights. Their singular value decomposition makes that a few products of
+matrices; without it, there would be one for each test image. Singular values are kept until what is left out is TOLERANCE of the
+whole, each entry weighed by the size of gradients there.
 """
 
 from collections.abc import Iterator

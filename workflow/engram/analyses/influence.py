@@ -19,7 +19,6 @@ from engram.analyses import attribution, ekfac_influence, linear_datamodeling, p
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.linear_datamodeling import Resamples
 from engram.analyses.projected_gradients import Images
-from engram.files import inputs
 from engram.files.artifacts import AXES, variable
 from engram.randomness import generator
 from engram.scores import intervals
@@ -120,13 +119,10 @@ def _outcomes(benchmark: Benchmark) -> tuple[dict[str, Outcome], dict[str, str],
 
 def of_pixels(benchmark: Benchmark) -> dict[str, Outcome]:
     """The baselines, which train nothing."""
-    images = [
-        torch.from_numpy(inputs.images(benchmark.given.dataset, rows)) for rows in (benchmark.train, benchmark.tests)
-    ]
-    outcomes = {}
+    images, n, outcomes = benchmark.images, len(benchmark.train), {}
     for name in BASELINES:
         started = time.perf_counter()
-        tau = getattr(attribution, name)(*images)
+        tau = getattr(attribution, name)(images.first(n).pixels, images.beyond(n).pixels)
         outcomes[name] = benchmark.outcome(tau, time.perf_counter() - started)
     return outcomes
 

@@ -108,9 +108,10 @@ def ceiling(log_px: np.ndarray, repeat: np.ndarray, resamples: Resamples) -> np.
     """The score of a perfect attribution, (1 + RESAMPLES,), from log_px (halves, x) of pairs of complementary halves.
 
     If log p is a sum over training images plus the noise of training, the sums of the two halves of a pair are opposite about
-    their mean, and the noises independent. So the pairs correlate as -share, where share = variance of the sum / variance of log p, and
-    a perfect forecast correlates with log p as sqrt(share). Correlations are of ranks, turned into those of normal variables
-    and back (Pearson 1907: r = 2 sin(pi rank / 6)). What depends on pairs of images acts on both halves alike and lowers it.
+    their mean, and the noises independent. So the two correlate as -share, where share is the variance of the sum over that of
+    log p, and a perfect forecast correlates with log p as sqrt(share). Correlations are of ranks, turned into those of normal
+    variables and back (Pearson 1907: r = 2 sin(pi rank / 6)). What depends on pairs of images acts on both halves alike and
+    lowers it.
 
     Raises ValueError unless every repeat has two halves.
     """

@@ -98,11 +98,9 @@ class Projections:
         rows, columns = (part.float() for part in factors)
         r, c = factors.shape
         v, u = self._normals(name, "rows", r), self._normals(name, "columns", c)
-        if rows.shape[1] * (r + c) <= r * c:
-            products = ((rows @ v) * (columns @ u)).sum(1)
-        else:
-            products = ((rows.mT @ columns @ u) * v).sum(1)
-        return products / self.size**0.5
+        by_place = rows.shape[1] * (r + c) <= r * c
+        products = (rows @ v) * (columns @ u) if by_place else (rows.mT @ columns @ u) * v
+        return products.sum(1) / self.size**0.5
 
     def of_vectors(self, name: str, vectors: Tensor) -> Tensor:
         """(n, size) of gradients (n, weights)."""

@@ -59,24 +59,25 @@ def title(method: str, attributes: dict) -> str:
 def _scores(axes: Axes, analysis: xr.Dataset, attributes: dict) -> None:
     lacking = json.loads(attributes["lacking"])
     for place, (method, (_, colour)) in enumerate(LOOK.items()):
-        score = intervals.read(analysis.sel(attribution=method), "linear_datamodeling_score")
-        if np.isfinite(score.estimate):
-            axes.plot(score[1:], [place] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot(score.estimate, place, "o", color=colour, markersize=4)
-        elif method in lacking:
+        _row(axes, place, intervals.read(analysis.sel(attribution=method), "linear_datamodeling_score"), colour)
+        if method in lacking:
             axes.text(0.01, place, "not had", va="center", fontsize=6, color=colour)
-    for name, colour, style, label in (
-        ("regression", REGRESSION, ":", "regression\non halves"),
-        ("ceiling", CEILING, "--", "ceiling"),
-    ):
-        limit = intervals.read(analysis, name)
-        if np.isfinite(limit.estimate):
-            axes.axvspan(*limit[1:], color=colour, alpha=0.15, linewidth=0)
-            axes.axvline(limit.estimate, color=colour, linestyle=style, linewidth=1)
-            axes.text(limit.estimate, -0.65, label, color=colour, fontsize=6, ha="center", va="bottom")
+    _row(axes, len(LOOK), intervals.read(analysis, "regression"), REGRESSION)
+    highest = intervals.read(analysis, "ceiling")
+    if np.isfinite(highest.estimate):
+        axes.axvspan(*highest[1:], color=CEILING, alpha=0.15, linewidth=0)
+        axes.axvline(highest.estimate, color=CEILING, linestyle="--", linewidth=1)
+        axes.text(highest.estimate, -0.6, " ceiling ", color=CEILING, fontsize=7, ha="right", va="center")
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_yticks(range(len(LOOK)), [title(method, attributes) for method in LOOK])
-    axes.set(ylim=(len(LOOK) - 0.4, -0.6), xlabel="linear datamodeling score")
+    names = [*(title(method, attributes) for method in LOOK), "regression on halves"]
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -1), xlabel="linear datamodeling score")
+
+
+def _row(axes: Axes, place: int, score: intervals.Interval, colour: str) -> None:
+    if np.isfinite(score.estimate):
+        axes.plot(score[1:], [place] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot(score.estimate, place, "o", color=colour, markersize=4)
 
 
 def best(analysis: xr.Dataset) -> str | None:
