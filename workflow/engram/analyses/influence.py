@@ -225,7 +225,7 @@ def _judged(
     correlation, scores = zip(*(judge(outcome.foretold) for outcome in outcomes.values()), strict=True)
     baseline = max(scores[: len(BASELINES)], key=lambda of_resamples: of_resamples[0])
     _, by_regression = judge(linear_datamodeling.regression(log_px, benchmark.in_training, benchmark.repeat))
-    interval, highest = linear_datamodeling.interval, linear_datamodeling.ceiling(log_px, benchmark.repeat, resamples)
+    interval, highest = resamples.interval, linear_datamodeling.ceiling(log_px, benchmark.repeat, resamples)
     return {
         "correlation": correlation,
         "score": [interval(of_resamples) for of_resamples in scores],

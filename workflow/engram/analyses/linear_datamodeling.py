@@ -8,6 +8,7 @@ sum of tau_i(x) over i in S. Its score is Spearman's correlation of forecast and
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from engram.scores.intervals import Interval
 
@@ -62,28 +63,33 @@ def regression(log_px: np.ndarray, in_training: np.ndarray, repeat: np.ndarray) 
 
 
 class Resamples(NamedTuple):
-    """Weights of a Bayesian bootstrap (Rubin 1981): halves (1 + RESAMPLES, halves), alike within a repeat, and images
+    """Weights of a Bayesian bootstrap (Rubin 1981): halves (1 + RESAMPLES, halves), alike within each of `repeats`, and images
     (1 + RESAMPLES, x). The first of each, all 1, gives the estimate."""
 
     halves: np.ndarray
     images: np.ndarray
+    repeats: int
 
     @classmethod
     def of(cls, repeat: np.ndarray, images: int, rng: np.random.Generator) -> "Resamples":
         numbers, place = np.unique(repeat, return_inverse=True)
         of_repeats, of_images = (rng.standard_exponential((1 + RESAMPLES, size)) for size in (len(numbers), images))
         of_repeats[0], of_images[0] = 1, 1
-        return cls(of_repeats[:, place].astype(np.float32), of_images.astype(np.float32))
+        return cls(of_repeats[:, place].astype(np.float32), of_images.astype(np.float32), len(numbers))
 
     def over_images(self, values: np.ndarray) -> np.ndarray:
         """Weighted mean over test images of values (1 + RESAMPLES, x): (1 + RESAMPLES,); NaN where there is none."""
         with np.errstate(invalid="ignore"):
             return (self.images * values).sum(axis=1) / self.images.sum(axis=1)
 
+    def interval(self, estimates: np.ndarray) -> Interval:
+        """The first of `estimates` (1 + RESAMPLES,), with Student's t interval from the standard deviation of the others.
 
-def interval(estimates: np.ndarray) -> Interval:
-    """The first of `estimates` (1 + RESAMPLES,), with the middle 95 % of the others."""
-    return Interval(float(estimates[0]), *map(float, np.quantile(estimates[1:], [0.025, 0.975])))
+        The bootstrap's variance of a mean of r repeats is (r - 1) / (r + 1) of what it should be, which is made good.
+        """
+        r = self.repeats
+        half_width = stats.t.ppf(0.975, r - 1) * np.std(estimates[1:]) * np.sqrt((r + 1) / (r - 1))
+        return Interval(*(float(estimates[0] + side) for side in (0, -half_width, half_width)))
 
 
 def correlations(foretold: np.ndarray, log_px: np.ndarray, weights: np.ndarray) -> np.ndarray:
