@@ -63,13 +63,13 @@ def fit(blocks: Callable[[], Iterable[Block]]) -> dict[str, Curvature]:
 
 
 def _second_moments(factors: Factors) -> tuple[Tensor, Tensor]:
-    """Sums over images and places of rows rows' and of columns columns', in double precision: (r, r), (c, c)."""
+    """Sums over images and places of rows rows' and of columns columns': (r, r), (c, c)."""
     rows, columns = (part.flatten(0, 1) for part in factors)
-    return (rows.T @ rows).double(), (columns.T @ columns).double()
+    return rows.T @ rows, columns.T @ columns
 
 
 def _eigenvectors(moments: Tensor) -> Tensor:
-    return torch.linalg.eigh(moments)[1].float()
+    return torch.linalg.eigh(moments.double())[1].to(moments)
 
 
 def _sum_of_squares(factors: Factors) -> Tensor:
