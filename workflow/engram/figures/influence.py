@@ -59,7 +59,9 @@ def title(method: str, attributes: dict) -> str:
 def _scores(axes: Axes, analysis: xr.Dataset, attributes: dict) -> None:
     lacking = json.loads(attributes["lacking"])
     for place, (method, (_, colour)) in enumerate(LOOK.items()):
-        _row(axes, place, intervals.read(analysis.sel(attribution=method), "linear_datamodeling_score"), colour)
+        of_method = analysis.sel(attribution=method)
+        beats_pixels = bool(of_method["above_baseline_low"] > 0)
+        _row(axes, place, intervals.read(of_method, "linear_datamodeling_score"), colour, beats_pixels)
         if method in lacking:
             axes.text(0.01, place, "not had", va="center", fontsize=6, color=colour)
     _row(axes, len(LOOK), intervals.read(analysis, "regression"), REGRESSION)
@@ -74,10 +76,12 @@ def _scores(axes: Axes, analysis: xr.Dataset, attributes: dict) -> None:
     axes.set(ylim=(len(names) - 0.5, -1), xlabel="linear datamodeling score")
 
 
-def _row(axes: Axes, place: int, score: intervals.Interval, colour: str) -> None:
+def _row(axes: Axes, place: int, score: intervals.Interval, colour: str, is_filled: bool = False) -> None:
     if np.isfinite(score.estimate):
         axes.plot(score[1:], [place] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot(score.estimate, place, "o", color=colour, markersize=4)
+        axes.plot(
+            score.estimate, place, "o", color=colour, markersize=5, markerfacecolor=colour if is_filled else "white"
+        )
 
 
 def best(analysis: xr.Dataset) -> str | None:
