@@ -27,8 +27,12 @@ TRAINED = 40
 TOP = 7  # index of the image with the highest score
 SCORES = ["score", "score_log_mean_exp", "score_size_matched", "score_mean_log"]
 QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.999]
-# Those that every experiment has, whatever its estimators.
-ANALYSES = [name for name, analysis in catalogue.ANALYSES.items() if analysis.estimators is catalogue.every]
+# Those that every experiment has, whatever its estimators; its models are no halves.
+ANALYSES = [
+    name
+    for name, analysis in catalogue.ANALYSES.items()
+    if analysis.estimators is catalogue.every and "halves" not in analysis.requires
+]
 FIGURES = [name for name, figure in catalogue.FIGURES.items() if set(figure.reads) <= {*catalogue.READABLE, *ANALYSES}]
 
 

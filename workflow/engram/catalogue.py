@@ -27,6 +27,7 @@ REQUIRED = {
     "epochs": "log p at stated epochs",
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
+    "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
 }
 
 
@@ -177,6 +178,16 @@ ANALYSES = {
             "rmia": Measure("attack: RMIA", SHADOWS),
         },
     ),
+    "influence": Analysis(
+        "Influence of training images",
+        "Which attribution methods know on which training images log p of a test image hangs.",
+        reads=("dataset", "membership", "full_model", "models", "last_likelihoods", "scores"),
+        columns=("trak_self_influence",),
+        threads=2,
+        minutes=120,
+        requires=("halves",),
+        measures={"trak_self_influence": Measure("TRAK self-influence", SHADOWS)},
+    ),
     "predictors": Analysis(
         "Predictors",
         "Whether memorization can be told from the images alone, or from the gradients of one model.",
@@ -264,6 +275,12 @@ FIGURES = {
         "Membership inference",
         "ROC curves of attacks that read nothing but log p.",
         reads=("membership_inference", "scores"),
+    ),
+    "influence": Figure(
+        "Influence of training images on log p",
+        "Linear datamodeling scores of attribution methods, and the training images that helped three test images most.",
+        reads=("influence", "scores", "dataset"),
+        requires=("halves",),
     ),
     "predictors": Figure(
         "Cheap predictors",

@@ -15,6 +15,7 @@ Experiment = Mapping[str, Any]
 DEFAULTS = {"statistic": "mean_log", "permutations": 10_000}
 ONLY_OF_TRAINED = ("model", "training", "scored_epochs", "estimators", "overrides")
 NO_EPOCH = 0  # of a single file, whose epoch nobody stated
+LEAST_PAIRS_OF_HALVES = 5  # repeats of a half_split experiment, below which a correlation over halves says nothing
 OF_A_FIT = [1]  # the scored epochs of models that are fitted once
 
 
@@ -65,7 +66,9 @@ def has(experiment: Experiment) -> set[str]:
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
     if not is_given(experiment):
-        lacking = {"epochs": is_fitted(experiment), "shadows": experiment["membership"]["repeats"] < 2}
+        repeats = experiment["membership"]["repeats"]
+        halves = experiment["membership"]["design"] == "half_split" and repeats >= LEAST_PAIRS_OF_HALVES
+        lacking = {"epochs": is_fitted(experiment), "shadows": repeats < 2, "halves": not halves}
         return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
