@@ -65,11 +65,18 @@ def has(experiment: Experiment) -> set[str]:
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
     if not is_given(experiment):
-        lacking = {"epochs": is_fitted(experiment), "shadows": experiment["membership"]["repeats"] < 2}
+        membership = experiment["membership"]
+        lacking = {
+            "epochs": is_fitted(experiment),
+            "several_epochs": len(scored_epochs(experiment)) < 2,
+            "shadows": membership["repeats"] < 2,
+            "cohorts": membership["design"] != "staggered",
+        }
         return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
+        "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
     there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows"}
