@@ -151,7 +151,9 @@ def _in_cohorts(experiment: dict[str, Any]) -> list[str]:
     if cohorts is None:
         return ["membership lacks cohorts, which the design staggered needs"]
     if is_fitted(experiment):
-        return ["membership.design is 'staggered', whose images enter during training; models fitted in one go have no epochs"]
+        return [
+            "membership.design is 'staggered', whose images enter during training; models fitted in one go have no epochs"
+        ]
     problems, epochs, scored = [], experiment["training"]["epochs"], experiment.get("scored_epochs", [])
     if "folds" in membership:
         problems.append("membership has folds, but staggered has one for each cohort and one held out; leave folds out")
@@ -159,9 +161,13 @@ def _in_cohorts(experiment: dict[str, Any]) -> list[str]:
         problems.append(
             f"membership.cohorts is {cohorts}; it must rise from 0 and stay below training.epochs, which is {epochs}"
         )
-    elif len(cohorts) > 1 and scored and min(scored) > cohorts[1]:
+    elif scored and max(scored) <= cohorts[-1]:
         problems.append(
-            f"scored_epochs is {scored}; for log p before the second cohort enters, it must begin at {cohorts[1]} or earlier"
+            f"scored_epochs is {scored}; it must hold one after the last cohort enters, above {cohorts[-1]}"
+        )
+    elif scored and len(cohorts) > 1 and min(scored) > cohorts[1]:
+        problems.append(
+            f"scored_epochs is {scored}; it must hold one before the second cohort enters, at most {cohorts[1]}"
         )
     return problems
 

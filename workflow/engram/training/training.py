@@ -161,7 +161,9 @@ class Training:
     def _finish_epoch(self, folder: StateFolder, stop: Stop | None) -> None:
         for position in range(len(self.place)):
             self._stop_if_asked(folder, stop)
-            self.losses.train[self.epoch, position] = self._loss(position, self.plan.shown(position, self.epoch), "train")
+            self.losses.train[self.epoch, position] = self._loss(
+                position, self.plan.shown(position, self.epoch), "train"
+            )
             self.losses.held_out[self.epoch, position] = self._loss(position, self.plan.held_out[position], "held_out")
         self._require_progress()
         self.epoch, self.block = self.epoch + 1, 0
