@@ -97,7 +97,7 @@ def _of_estimator(
     before, gaps = baselines(epochs, cohorts), []
     for number, epoch in enumerate(epochs):
         log_px = read_log_px(files[epoch], comparison).mean(axis=1, dtype=np.float64)
-        gaps.append(_gaps(log_px, enters, comparison.repeat, cohorts))
+        gaps.append(gaps_of(log_px, enters, comparison.repeat, cohorts))
         for cohort, baseline in zip(cohorts, before, strict=True):
             counts = int(number == len(epochs) - 1) - int(number == baseline)
             if counts:
@@ -106,8 +106,11 @@ def _of_estimator(
     return _Found(np.array(gaps), effect)
 
 
-def _gaps(log_px: np.ndarray, enters: np.ndarray, repeat: np.ndarray, cohorts: np.ndarray) -> np.ndarray:
-    """Mean log p of each cohort minus that of the images that never enter, by repeat: (repeats, cohorts), nats."""
+def gaps_of(log_px: np.ndarray, enters: np.ndarray, repeat: np.ndarray, cohorts: np.ndarray) -> np.ndarray:
+    """Mean log p of each cohort minus that of the images that never enter, by repeat: (repeats, cohorts), nats.
+
+    log_px: (models, n), nats, at one epoch; enters: (models, n), as engram.designs.cohorts gives them; repeat: (models,).
+    """
     rows = [repeat == number for number in np.unique(repeat)]
     means = [[log_px[row][enters[row] == cohort].mean() for cohort in (*cohorts, NEVER)] for row in rows]
     return np.array(means)[:, :-1] - np.array(means)[:, -1:]
