@@ -26,7 +26,7 @@ LONG_NAME = {
     "over the models trained on it",
 }
 BY_EPOCH = {"log_px_in": "trained on the image", "log_px_out": "not trained on the image"}
-LACKING = "it takes two models that were not trained on an image, and some image has fewer"
+LACKING = "it takes two models that were not trained on an image"
 
 
 def analyse(given: Inputs) -> Answer:
@@ -50,8 +50,8 @@ def analyse(given: Inputs) -> Answer:
     for name, models in {"share_learned": "trained on", "share_learned_out": "not trained on, which is false"}.items():
         values, meaning = [each[name] for each in found], f"share of models and images learned, of images {models}"
         variables |= intervals.variables(name, values, meaning, ("estimator", "epoch"))
-    undefined = bool((is_out.sum(axis=0) < 2).any())
-    return Answer(variables, {"level": LEVEL}, lacking=dict.fromkeys(LONG_NAME, LACKING) if undefined else {})
+    too_few = bool((is_out.sum(axis=0) < 2).all())
+    return Answer(variables, {"level": LEVEL}, lacking=dict.fromkeys(LONG_NAME, LACKING) if too_few else {})
 
 
 def sides(comparison: Comparison, membership: Any) -> tuple[np.ndarray, np.ndarray]:

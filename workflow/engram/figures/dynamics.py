@@ -46,7 +46,7 @@ def _shares(axes: Axes, analysis: xr.Dataset) -> None:
     axes.step(epoch, by_half, where="post", color="black", linewidth=0.9, linestyle=":", label="by half of the models")
     axes.set(xlabel="epoch", ylabel="share learned", ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.legend(loc="upper left", fontsize=6.5)
+    axes.legend(fontsize=6.5)
 
 
 def _events(axes: Axes, analysis: xr.Dataset) -> None:
