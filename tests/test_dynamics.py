@@ -103,7 +103,10 @@ def course(in_training, rng, folder, estimators=("mine",)):
     for estimator in estimators:
         for number, epoch in enumerate(EPOCHS):
             variables = {"log_px": variable(("model", "draw", "sample"), log_px[number][:, None], "nats", "log p")}
-            for name, values in (("repeat", np.arange(len(in_training)) // 2), ("fold", np.arange(len(in_training)) % 2)):
+            for name, values in (
+                ("repeat", np.arange(len(in_training)) // 2),
+                ("fold", np.arange(len(in_training)) % 2),
+            ):
                 variables[name] = variable(("model",), values, "1", name)
             paths.append(folder / f"{estimator}-{epoch}.h5")
             says = {"estimator": estimator, "values": json.dumps({"epoch": epoch})}
@@ -164,7 +167,9 @@ def test_shares_and_means_are_those_of_loops_over_models(made):
     for number in range(4):
         learned = above_limit(log_px[number, :, :N].astype(float), ~is_in) > 0
         for name, side in (("share_learned", is_in), ("share_learned_out", ~is_in)):
-            by_repeat = [learned[2 * repeat : 2 * repeat + 2][side[2 * repeat : 2 * repeat + 2]].mean() for repeat in range(5)]
+            by_repeat = [
+                learned[2 * repeat : 2 * repeat + 2][side[2 * repeat : 2 * repeat + 2]].mean() for repeat in range(5)
+            ]
             low, share, high = (float(of_mine[f"{name}{end}"][number]) for end in ("_low", "", "_high"))
             assert share == pytest.approx(np.mean(by_repeat)) and low < share < high
         for name, side in (("log_px_in", is_in), ("log_px_out", ~is_in)):
@@ -186,9 +191,14 @@ def test_the_figure_has_a_row_for_each_estimator_and_three_images(made):
     found, _, _, scores = made
     drawn = draw(found, scores)
     texts = {text.get_text() for text in drawn.findobj(Text)}
-    assert len(drawn.axes) == 6 and {"mine", "theirs", "trained on it", "not trained on it", "highest M", "lowest M"} <= texts
+    assert (
+        len(drawn.axes) == 6
+        and {"mine", "theirs", "trained on it", "not trained on it", "highest M", "lowest M"} <= texts
+    )
     images = drawn.axes[2]
-    np.testing.assert_array_equal(images.lines[0].get_ydata(), found["log_px_in"].sel(estimator="mine").values[:, N - 1])
+    np.testing.assert_array_equal(
+        images.lines[0].get_ydata(), found["log_px_in"].sel(estimator="mine").values[:, N - 1]
+    )
     np.testing.assert_array_equal(images.lines[5].get_ydata(), found["log_px_out"].sel(estimator="mine").values[:, 0])
 
 

@@ -10,13 +10,18 @@ import yaml
 import lookup
 from engram import config
 from engram.config_given import has
+from engram.designs import stage as designs
 from engram.designs.cohorts import NEVER, enters
 from engram.designs.membership import design, models_of
 from engram.errors import UserError
+from engram.files import artifacts
+from engram.files.artifacts import variable
 from engram.runtime.requests import train_minutes
 from engram.training import batches, training
 from engram.training.plan import Plan
+from engram.training.stage import train
 from engram.training.state import StateFolder
+from engram.training.trained import load_models
 from engram.training.training import Training
 from interrupted import kill_at_turn
 from workspace import REPOSITORY
@@ -133,7 +138,30 @@ def test_log_p_of_a_model_that_learns_by_heart_rises_from_entry_on(tmp_path):
     np.testing.assert_allclose(levels(folder), 0.25 * times_shown, rtol=1e-6)
 
 
-@pytest.mark.parametrize("turn", [1, 6, 13, 19])
+def test_the_stages_train_by_the_membership_that_they_write(tmp_path):
+    dataset, membership, models = (tmp_path / name for name in ("dataset.h5", "membership.h5", "repeat-01.h5"))
+    variables = {
+        "images": variable(("sample", "pixel"), lookup.images(TRAIN + TEST), "1", "images"),
+        "label": variable(("sample",), NOBODY, "1", "label"),
+        "split": variable(("sample",), SPLIT, "1", "split"),
+    }
+    says = {"dataset": "numbers", "dataset_sha256": "0" * 64, "image_shape": list(lookup.SHAPE)}
+    artifacts.write(dataset, "dataset", variables, says)
+    designs.run(membership, dataset, experiment="e", settings=SETTINGS, seed=42)
+    settings_of_training = {"epochs": 5, "batch_size": 1, "learning_rate": 0.25, "optimizer": "sgd"}
+    values = {"model": {"name": "lookup:Lookup"}, "training": settings_of_training, "scored_epochs": [2, 5]}
+    settings = {key: value for key, value in SETTINGS.items() if key != "repeats"}
+    values |= {"membership": settings, "seed": 42, "code": "none"}
+    train(dataset, models, tmp_path / "state", values, "e", "repeat-01", 1)
+    stored = artifacts.read(membership, "membership")
+    entered = stored["enters"].values[stored["repeat"] == 1][:, :TRAIN]
+    for epoch in (2, 5):
+        times_shown = np.where(entered == NEVER, 0, np.maximum(epoch - entered, 0))
+        found = [model.level[:TRAIN].tolist() for model in load_models(models, epoch)]
+        np.testing.assert_allclose(found, 0.25 * times_shown, rtol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [6, 19])
 def test_a_training_killed_at_any_turn_goes_on_with_the_same_bits(tmp_path, monkeypatch, turn):
     monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 4)
     monkeypatch.setattr(training, "SAVE_EVERY", 0)
