@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Text
 
 from engram.analyses import stage
-from engram.analyses.difference_in_differences import att, gaps_of, placebo
+from engram.analyses.difference_in_differences import att, baselines, gaps_of, placebo
 from engram.catalogue import analyses_of
 from engram.designs.cohorts import NEVER
 from engram.designs.membership import design
@@ -66,6 +66,7 @@ def test_an_effect_that_grows_is_followed_and_another_baseline_is_the_last_befor
     enters, repeat = staggered(40, repeats=1)
     since = np.where(after(enters), EPOCHS[:, None, None] - enters, 0)
     panel = rng.normal(-90, 15, 40) + rng.normal(0, 5, (5, 1, 1)) + since
+    assert baselines(EPOCHS, np.array([0, 10, 19])).tolist() == [-1, 1, 2]
     found = effects(panel, enters, repeat)[:, 0]
     assert found[:, 0] == pytest.approx([5, 10, 15, 20, 30]) and found[:, 1] == pytest.approx([0, 0, 5, 10, 20])
     assert found[:, 2] == pytest.approx([0, 0, 0, 0, 10])

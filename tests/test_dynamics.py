@@ -52,9 +52,11 @@ def test_how_easy_an_image_is_and_how_far_training_has_come_change_nothing(rng):
     np.testing.assert_allclose(above_limit(shifted, is_out), 3 * above_limit(values, is_out), atol=1e-10)
 
 
-def test_models_that_agree_to_the_last_bit_have_learned_nothing():
-    is_out = np.arange(6)[:, None] < np.full(5, 3)
-    assert not (above_limit(np.full((6, 5), np.float32(-90.3), dtype=np.float64), is_out) > 0).any()
+def test_models_that_agree_to_the_last_bit_but_one_have_learned_nothing():
+    is_out, level = np.arange(6)[:, None] < np.full(5, 3), np.float32(-90.3)
+    values = np.full((6, 5), level)
+    values[4] = np.nextafter(level, np.float32(0))
+    assert not (above_limit(values.astype(np.float64), is_out) > 0).any()
 
 
 COURSE = np.array([0, 1, 0, 1, 1, 0], dtype=bool)
@@ -62,8 +64,9 @@ COURSE = np.array([0, 1, 0, 1, 1, 0], dtype=bool)
 
 def test_forgetting_events_are_those_of_toneva_et_al():
     """Their own program on 0, 1, 0, 1, 1, 0: forgotten at the third and the sixth presentation; never learned: all of them."""
-    courses = np.stack([COURSE, ~COURSE, np.zeros(6, bool), np.ones(6, bool)], axis=1)
-    assert forgetting_events(courses[:, None])[0].tolist() == [2, 2, 6, 0]
+    lost = np.array([1, 1, 0, 0, 0, 0], dtype=bool)
+    courses = np.stack([COURSE, ~COURSE, np.zeros(6, bool), np.ones(6, bool), lost, ~lost], axis=1)
+    assert forgetting_events(courses[:, None])[0].tolist() == [2, 2, 6, 0, 1, 0]
 
 
 def test_an_image_is_first_learned_when_half_of_its_models_had_learned_it():

@@ -36,10 +36,9 @@ def above_limit(values: np.ndarray, is_out: np.ndarray) -> np.ndarray:
         squares = np.maximum((own**2).sum(axis=0) - own**2 * count / (count - 1), 0)
         resolution = np.finfo(np.float32).eps * abs(values).max(axis=0)
         deviation = np.maximum(np.sqrt(squares / (others - 1)), resolution)
-        quantile = t.ppf(LEVEL, np.arange(len(values)))[
-            np.maximum(others - 1, 0)
-        ]  # from a table: it is slow to compute
-        excess = centred + own / (count - 1) - quantile * deviation * np.sqrt(1 + 1 / others)
+        quantiles = t.ppf(LEVEL, np.arange(len(values)))  # by degrees of freedom: they are slow to compute
+        width = quantiles[np.maximum(others - 1, 0)] * deviation * np.sqrt(1 + 1 / others)
+        excess = centred + own / (count - 1) - width
     return np.where(others > 1, excess, np.nan)
 
 
