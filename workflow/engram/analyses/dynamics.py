@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.learning import LEVEL, above_limit, first_learned, forgetting_events, mean_over
@@ -26,6 +27,7 @@ LONG_NAME = {
     "over the models trained on it",
 }
 BY_EPOCH = {"log_px_in": "trained on the image", "log_px_out": "not trained on the image"}
+SHARES = {"share_learned": "trained on the image", "share_learned_out": "not trained on it, where learned is false"}
 LACKING = "it takes two models that were not trained on an image"
 
 
@@ -34,27 +36,44 @@ def analyse(given: Inputs) -> Answer:
     comparison = Comparison.of(given.membership)
     is_in, is_out = sides(comparison, given.membership)
     found = [_of_estimator(files, comparison, is_in, is_out) for files in given.likelihoods.values()]
-    axes, epochs = ("estimator", "sample"), sorted(next(iter(given.likelihoods.values())))
     variables = {
         "sample": variable(("sample",), comparison.images, "1", AXES["sample"]),
-        "epoch": variable(("epoch",), epochs, "1", AXES["epoch"]),
+        "epoch": variable(("epoch",), sorted(next(iter(given.likelihoods.values()))), "1", AXES["epoch"]),
         "estimator": variable(("estimator",), list(given.likelihoods), "1", "estimator of log p"),
+        **_of_images(found),
+        **_by_epoch(found),
     }
-    for name, meaning in LONG_NAME.items():
-        unit = "nats" if name == "largest_drop" else "1"
-        variables[name] = variable(axes, [each[name] for each in found], unit, meaning, may_be_undefined=True)
-    for name, models in BY_EPOCH.items():
-        values = np.array([each[name] for each in found], dtype=np.float32)
-        meaning = f"mean log p of models {models}"
-        variables[name] = variable(("estimator", "epoch", "sample"), values, "nats", meaning, may_be_undefined=True)
-    for name, models in {"share_learned": "trained on", "share_learned_out": "not trained on, which is false"}.items():
-        values, meaning = [each[name] for each in found], f"share of models and images learned, of images {models}"
-        variables |= intervals.variables(name, values, meaning, ("estimator", "epoch"))
     too_few = bool((is_out.sum(axis=0) < 2).all())
     return Answer(variables, {"level": LEVEL}, lacking=dict.fromkeys(LONG_NAME, LACKING) if too_few else {})
 
 
-def sides(comparison: Comparison, membership: Any) -> tuple[np.ndarray, np.ndarray]:
+def _of_images(found: list[dict[str, Any]]) -> dict[str, tuple]:
+    """Variables with a value for each estimator and image."""
+    return {
+        name: variable(
+            ("estimator", "sample"),
+            [each[name] for each in found],
+            "nats" if name == "largest_drop" else "1",
+            meaning,
+            may_be_undefined=True,
+        )
+        for name, meaning in LONG_NAME.items()
+    }
+
+
+def _by_epoch(found: list[dict[str, Any]]) -> dict[str, tuple]:
+    """Variables with values for each estimator and epoch."""
+    variables = {}
+    for name, models in BY_EPOCH.items():
+        values, meaning = np.array([each[name] for each in found], dtype=np.float32), f"mean log p of models {models}"
+        variables[name] = variable(("estimator", "epoch", "sample"), values, "nats", meaning, may_be_undefined=True)
+    for name, models in SHARES.items():
+        meaning = f"share of pairs of a model and an image that are learned, of models {models}"
+        variables |= intervals.variables(name, [each[name] for each in found], meaning, ("estimator", "epoch"))
+    return variables
+
+
+def sides(comparison: Comparison, membership: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """The models that are trained on each scored image from the first epoch, and those that never are: (models, n) bool each."""
     if "enters" not in membership:
         return comparison.is_in, ~comparison.is_in
