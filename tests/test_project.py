@@ -62,6 +62,7 @@ def test_every_analysis_and_figure_of_the_catalogue_has_its_module_and_every_mod
         "stage",
         "inputs",
         "bins",
+        "learning",
         "attacks",
         "roc",
         "set_test",
