@@ -66,13 +66,20 @@ def has(experiment: Experiment) -> set[str]:
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
     if not is_given(experiment):
-        repeats = experiment["membership"]["repeats"]
-        halves = experiment["membership"]["design"] == "half_split" and repeats >= LEAST_PAIRS_OF_HALVES
-        lacking = {"epochs": is_fitted(experiment), "shadows": repeats < 2, "halves": not halves}
+        membership = experiment["membership"]
+        design, repeats = membership["design"], membership["repeats"]
+        lacking = {
+            "epochs": is_fitted(experiment),
+            "several_epochs": len(scored_epochs(experiment)) < 2,
+            "shadows": repeats < 2,
+            "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
+            "cohorts": design != "staggered",
+        }
         return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
+        "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
     there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows"}
