@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from engram.analyses.membership_inference import ALL_IMAGES, true_positive_rate
+from engram.analyses.membership_inference import ALL_IMAGES
+from engram.analyses.roc import true_positive_rate
 from engram.figures.labels import titled
 from engram.figures.style import figure, styled
 from engram.scores import intervals
