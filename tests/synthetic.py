@@ -195,7 +195,8 @@ def analysed(folder: Path, **settings) -> dict:
         "scores": [*paths["scores"].values()],
         "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
     }
-    with patch.object(trained, "load_model", lambda path, epoch: sampler):
+    of_repeat = patch.object(trained, "load_models", lambda path, epoch: [sampler] * 5)
+    with of_repeat, patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
             asked = {what: files[what] for what in catalogue.ANALYSES[name].reads}
             stage.run(name, asked, [*paths["scores"]], path, "synthetic", 1)
