@@ -34,6 +34,7 @@ DRAWS = 8  # of z for each image
 
 
 def reconstruction(model: image_attacks.ReconstructingModel, x: Tensor, block: JudgedImages) -> Tensor:
+    """The attack of engram.analyses.image_attacks, with the same draws of z for all models."""
     noise = block.normals("z", (DRAWS, *noise_of_sample(model, x))).to(x).transpose(0, 1)
     return image_attacks.reconstruction(model, x, block.pixels().to(x), noise)
 
@@ -51,9 +52,10 @@ def by_noise(attack: Attack, model: DenoisingModel, x: Tensor, block: JudgedImag
 
 
 OF_SAMPLES = "nearest_sample", "monte_carlo"
+# Each takes a model, x, and the images behind it.
 OF_BLOCKS = {"reconstruction": reconstruction} | {
     name: partial(by_noise, attack) for name, attack in NOISE_ATTACKS.items()
-}  # each takes a model, x and the images behind it
+}
 ATTACKS = ("reconstruction", *OF_SAMPLES, *NOISE_ATTACKS)
 CALIBRATED = {name: f"{name}_calibrated" for name in ATTACKS}  # names of the attacks in their second form
 NEEDS_SHADOWS = "needs shadow models, which come from other repeats, and so two repeats or more"
@@ -117,25 +119,31 @@ def analyse(given: Inputs) -> Answer:
     comparison = Comparison.of(given.membership)
     targets = comparison.repeat < REPEATS
     is_in, repeat = comparison.is_in[targets], comparison.repeat[targets]
-    judged, seconds, lacking = JudgedImages.of(given, comparison.images), Counter(), {}
-    scores = {name: np.full(is_in.shape, np.nan, dtype=np.float32) for name in ATTACKS}
-    for number in np.unique(repeat):
-        models = given.models[number](given.epoch)
-        lacking = why_not(models[0])
-        for name, values in attack(models, judged, given.experiment, seconds).items():
-            scores[name][repeat == number] = values
+    scores, lacking, seconds = _of_targets(given, JudgedImages.of(given, comparison.images), repeat)
     curves = roc.rocs(scores, is_in, given.seed)
-    calibrated = ((CALIBRATED[name], minus_out_shadows(scores[name], is_in, repeat)) for name in ATTACKS)
-    for name, values in calibrated:
-        curves |= roc.rocs({name: values}, is_in, given.seed)
-    needs_shadows = {} if len(np.unique(repeat)) > 1 else dict.fromkeys(CALIBRATED, NEEDS_SHADOWS)
-    lacking |= {CALIBRATED[name]: reason for name, reason in (needs_shadows | lacking).items()}
-    seconds |= {CALIBRATED[name]: taken for name, taken in seconds.items()}
+    for name, calibrated in CALIBRATED.items():  # one at a time, which bounds memory
+        curves |= roc.rocs({calibrated: minus_out_shadows(scores[name], is_in, repeat)}, is_in, given.seed)
     variables = {
         "sample": variable(("sample",), comparison.images, "1", AXES["sample"]),
         **roc.axes(curves),
         **roc.variables(curves),
     }
-    settings = {"epoch": given.epoch, "repeats": len(np.unique(repeat)), "samples": SAMPLES, "draws_of_z": DRAWS}
+    repeats = len(np.unique(repeat))
+    settings = {"epoch": given.epoch, "repeats": repeats, "samples": SAMPLES, "draws_of_z": DRAWS}
     settings |= {"ddpm_time": TIME, "gamma": gamma_at(TIME), "resamples": roc.RESAMPLES}
+    without_shadows = dict.fromkeys(CALIBRATED, NEEDS_SHADOWS) if repeats == 1 else {}
+    lacking |= {CALIBRATED[name]: reason for name, reason in (without_shadows | lacking).items()}
+    seconds |= {CALIBRATED[name]: taken for name, taken in seconds.items()}
     return Answer(variables, settings, {"targets": len(repeat)}, lacking, seconds)
+
+
+def _of_targets(given: Inputs, judged: JudgedImages, repeat: np.ndarray) -> tuple[dict, dict, Counter]:
+    """Every attack's scores (targets, n) float32, NaN where the models cannot have it, why not, and seconds, all by name."""
+    scores = {name: np.full((len(repeat), len(judged.rows)), np.nan, dtype=np.float32) for name in ATTACKS}
+    lacking, seconds = {}, Counter()
+    for number in np.unique(repeat):
+        models = given.models[number](given.epoch)
+        lacking = why_not(models[0])
+        for name, values in attack(models, judged, given.experiment, seconds).items():
+            scores[name][repeat == number] = values
+    return scores, lacking, seconds
