@@ -63,12 +63,16 @@ def test_every_analysis_and_figure_of_the_catalogue_has_its_module_and_every_mod
         "inputs",
         "bins",
         "attacks",
+        "image_attacks",
+        "noise_attacks",
+        "judged_images",
         "roc",
         "set_test",
         "style",
         "johnson_su",
         "labels",
         "lettering",
+        "roc_curves",
         "published_null",
     }
     for package, entries in (
