@@ -12,13 +12,14 @@ import torch
 import xarray as xr
 
 from engram import catalogue
-from engram.analyses import stage
+from engram.analyses import measures, stage
 from engram.analyses.inputs import Inputs
 from engram.files import artifacts, inputs
 from engram.files.artifacts import variable
 from engram.files.experiment import Experiment
 from engram.files.provenance import attributes
 from engram.likelihood.quality import Quality
+from engram.report import contents
 from engram.training import trained
 
 EPOCHS = [20, 40]
@@ -66,9 +67,10 @@ def experiment(
             _likelihood(path, name, repeat, log_px, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
-    for number, path in enumerate(paths["scores"].values()):
+    for number, (name, path) in enumerate(paths["scores"].items()):
         offset = 3.0 if number == 0 else 0.0
-        _scores(path, label[:n], shown_class[:n], rng, offset, made_by, wide, alike == "scores", bound)
+        by = made_by | {"estimator": name}
+        _scores(path, label[:n], shown_class[:n], rng, offset, by, wide, alike == "scores", bound)
     return paths
 
 
@@ -198,9 +200,23 @@ def analysed(folder: Path, **settings) -> dict:
     of_repeat = patch.object(trained, "load_models", lambda path, epoch: [sampler] * 5)
     with of_repeat, patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
+            if "measures" in catalogue.ANALYSES[name].reads and "measures" not in files:
+                files["measures"] = paths["measures"] = gathered(folder, paths)
             asked = {what: files[what] for what in catalogue.ANALYSES[name].reads}
             stage.run(name, asked, [*paths["scores"]], path, "synthetic", 1)
     return paths
+
+
+def gathered(folder: Path, paths: dict) -> Path:
+    """The table of measures of the analyses that have been made, judged by the last estimator."""
+    described = {"analyses": {name: path for name, path in paths["analyses"].items() if path.exists()}}
+    declared = contents.measures_declared(described)
+    analyses = {name: described["analyses"][name] for name in declared}
+    judge, table = [*paths["scores"].values()][-1], folder / "measures.h5"
+    left_out = {"a measure": "the experiment's `analyses` leaves out an analysis"}
+    about = {"declared": declared, "left_out": left_out, "experiment": "synthetic", "seed": 1}
+    measures.run(table, folder / "measures.csv", judge, analyses, **about)
+    return table
 
 
 def read(folder: Path, **settings) -> Experiment:

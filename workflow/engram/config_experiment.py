@@ -49,13 +49,15 @@ def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str
 
 def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list[str]:
     """An analysis that is unknown, or that the experiment cannot have; `estimators` are its own."""
-    problems, possible = [], catalogue.analyses_of(estimators, has(experiment))
-    for name in experiment.get("analyses", []):
+    chosen, problems = experiment.get("analyses", []), []
+    possible = catalogue.analyses_of(estimators, has(experiment), chosen)
+    there = has(experiment) | catalogue.measures_of(possible)
+    for name in chosen:
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
         elif name not in possible:
             analysis, words = catalogue.ANALYSES[name], catalogue.READABLE | catalogue.REQUIRED
-            lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in has(experiment)]
+            lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in there]
             needs = " and ".join(lacking) or analysis.needs
             problems.append(f"analyses names {name!r}, which this experiment cannot have: it needs {needs}")
     return problems
