@@ -204,7 +204,8 @@ def analysed(folder: Path, **settings) -> dict:
         "scores": [*paths["scores"].values()],
         "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
     }
-    with patch.object(trained, "load_model", lambda path, epoch: sampler):
+    of_repeat = patch.object(trained, "load_models", lambda path, epoch: [sampler] * 5)
+    with of_repeat, patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
             if "measures" in catalogue.ANALYSES[name].reads and "measures" not in files:
                 files["measures"] = paths["measures"] = gathered(folder, paths)

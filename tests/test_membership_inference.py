@@ -14,8 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from engram import config
 from engram.analyses import attacks, stage
 from engram.analyses.attacks import ATTACKS, Population, Shadows, attack
-from engram.analyses.membership_inference import true_positive_rate
-from engram.analyses.roc import FALSE_POSITIVE_RATES, area_under_curve, roc
+from engram.analyses.roc import FALSE_POSITIVE_RATES, area_under_curve, roc, true_positive_rate
 from engram.analyses.set_test import set_p_values
 from engram.catalogue import ANALYSES, FIGURES
 from engram.designs.membership import design

@@ -121,6 +121,17 @@ class Figure:
     requires: tuple[str, ...] = ()
 
 
+# Attacks that ask the models themselves, each of which has a second form, calibrated by shadow models.
+MODEL_ATTACKS = {
+    "reconstruction": "reconstruction",
+    "nearest_sample": "nearest sample",
+    "monte_carlo": "Monte Carlo",
+    "loss_at_t": "loss at t",
+    "secmi": "SecMI",
+    "pia": "PIA",
+    "sima": "SimA",
+}
+
 ANALYSES = {
     "duplicates": Analysis(
         "Copies",
@@ -179,6 +190,18 @@ ANALYSES = {
             "lira_online_fixed": Measure("attack: LiRA online, fixed variance", SHADOWS),
             "rmia": Measure("attack: RMIA", SHADOWS),
         },
+    ),
+    "model_attacks": Analysis(
+        "Attacks on the models",
+        "How well attacks that ask the models themselves tell which images a model was trained on.",
+        reads=("dataset", "membership", "models", "scores"),
+        columns=(*MODEL_ATTACKS, *(f"{name}_calibrated" for name in MODEL_ATTACKS)),
+        threads=2,
+        minutes=60,
+        measures={
+            name + ending: Measure(f"attack: {title}{form}", SHADOWS)
+            for ending, form in {"": "", "_calibrated": ", calibrated"}.items()
+            for name, title in MODEL_ATTACKS.items()
     ),
     "dynamics": Analysis(
         "Learning and forgetting",
@@ -298,6 +321,11 @@ FIGURES = {
         "Membership inference",
         "ROC curves of attacks that read nothing but log p.",
         reads=("membership_inference", "scores"),
+    ),
+    "model_attacks": Figure(
+        "Attacks on the models",
+        "ROC curves of attacks that ask the models themselves.",
+        reads=("model_attacks",),
     ),
     "dynamics": Figure(
         "Learning and forgetting",

@@ -98,6 +98,23 @@ def shadows_of(repeat: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield repeat == number, repeat != number
 
 
+def minus_out_shadows(scores: np.ndarray, is_in: np.ndarray, repeat: np.ndarray) -> np.ndarray:
+    """Any attack's scores (models, n) minus their mean over the target's out shadows: the difficulty-calibrated attack.
+
+    is_in (models, n) bool, repeat (models,). float32, NaN where an image has no out shadow.
+
+    >>> minus_out_shadows(np.array([[3.0], [1.0], [0.0]]), np.array([[True], [False], [False]]), np.array([0, 1, 1]))
+    array([[2.5],
+           [nan],
+           [nan]], dtype=float32)
+    """
+    calibrated = np.empty(scores.shape, dtype=np.float32)
+    for targets, others in shadows_of(repeat):
+        mean, _, _ = _spread(scores[others], ~is_in[others])
+        calibrated[targets] = scores[targets] - mean
+    return calibrated
+
+
 def likelihood_threshold(log_px: np.ndarray, shadows: Shadows, population: Population) -> np.ndarray:
     """No shadows: images that are likely under every model look like members."""
     return log_px

@@ -6,16 +6,16 @@ as folds are dealt at random. Test images may differ from these, so they are no 
 null design nobody was trained on a scored image, and every area should be 0.5.
 """
 
-import numpy as np
-import xarray as xr
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from engram.analyses import roc
 from engram.analyses.attacks import ATTACKS, attack
 from engram.analyses.inputs import Answer, Inputs
-from engram.analyses.roc import FALSE_POSITIVE_RATES, RESAMPLES, Roc, roc
 from engram.analyses.set_test import RELABELLINGS, set_p_values
 from engram.files.artifacts import AXES, variable
 from engram.randomness import generator
-from engram.scores import intervals
 from engram.scores.stage import Comparison, read_log_px
 
 ALL_IMAGES = "all"  # the name of the set of all scored images, beside those of one class each
@@ -25,19 +25,20 @@ def analyse(given: Inputs) -> Answer:
     """ROC of every attack by every estimator at the last scored epoch, and p-values of sets of images."""
     comparison = Comparison.of(given.membership)
     names, sets = _sets(comparison.label)
-    rocs, p_values = [], []
+    curves, p_values = [], []
     for estimator in given.scores:
         log_px = _log_px(given.last_likelihoods[estimator], comparison)
-        rocs.append(_rocs(log_px, comparison, given.seed))
+        curves.append(_rocs(log_px, comparison, given.seed))
         p_values.append(_p_values(log_px[:, : len(comparison.images)], comparison, sets, given.seed))
     variables = {
         "sample": variable(("sample",), comparison.images, "1", AXES["sample"]),
         "estimator": variable(("estimator",), list(given.scores), "1", "estimator of log p"),
         "set": variable(("set",), names, "1", "all scored images, or those of a class"),
         "set_p_value": variable(("estimator", "set"), p_values, "1", "p-value that the set looks like members", True),
-        **_variables(rocs),
+        **roc.axes(ATTACKS),
+        **_by_estimator([roc.variables(of_estimator) for of_estimator in curves]),
     }
-    return Answer(variables, {"epoch": given.epoch, "resamples": RESAMPLES, "relabellings": RELABELLINGS})
+    return Answer(variables, {"epoch": given.epoch, "resamples": roc.RESAMPLES, "relabellings": RELABELLINGS})
 
 
 def _log_px(paths: list, comparison: Comparison) -> np.ndarray:
@@ -46,7 +47,7 @@ def _log_px(paths: list, comparison: Comparison) -> np.ndarray:
     return read_log_px(paths, comparison, images).mean(axis=1, dtype=np.float64)
 
 
-def _rocs(log_px: np.ndarray, comparison: Comparison, seed: int) -> dict[str, Roc]:
+def _rocs(log_px: np.ndarray, comparison: Comparison, seed: int) -> dict[str, roc.Roc]:
     """Every attack's ROC, by name."""
     is_in, n = comparison.is_in, len(comparison.images)
     # Independent models have no repeats: each stands for itself, and all others are its shadows.
@@ -54,8 +55,7 @@ def _rocs(log_px: np.ndarray, comparison: Comparison, seed: int) -> dict[str, Ro
     # A population image gets the out models of a scored image at random: the log of a mean density rises with their number.
     like = generator(seed, "membership inference", "population").integers(n, size=log_px.shape[1] - n)
     scores = attack(log_px[:, :n], is_in, repeat, log_px[:, n:], ~is_in[:, like])
-    # The same weights of images for every attack and estimator, so that their curves can be compared.
-    return {name: roc(scores[name], is_in, generator(seed, "membership inference", "resamples")) for name in ATTACKS}
+    return roc.rocs(scores, is_in, seed)
 
 
 def _sets(label: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -72,27 +72,9 @@ def _p_values(log_px: np.ndarray, comparison: Comparison, sets: np.ndarray, seed
     return set_p_values(log_px, comparison.is_in, comparison.repeat, sets, seed)
 
 
-def _variables(rocs: list[dict[str, Roc]]) -> dict[str, tuple]:
-    """Of the attacks' ROC curves, one dictionary for each estimator."""
-    axes, counted = ("estimator", "attack"), "of the pooled curve"
-    rates = [[of_attack.rates for of_attack in by_attack.values()] for by_attack in rocs]
-    areas = [[of_attack.area for of_attack in by_attack.values()] for by_attack in rocs]
-    variables = {
-        "attack": variable(("attack",), list(ATTACKS), "1", "membership-inference attack"),
-        "false_positive_rate": variable(("false_positive_rate",), FALSE_POSITIVE_RATES, "1", "false positive rate"),
-        **intervals.variables("area_under_curve", areas, "area under the ROC curve", axes),
-        **intervals.variables("true_positive_rate", rates, "true positive rate", (*axes, "false_positive_rate")),
+def _by_estimator(found: Sequence[Mapping[str, tuple]]) -> dict[str, tuple]:
+    """Variables of every estimator as one, with the axis estimator before their own."""
+    return {
+        name: (("estimator", *dims), np.stack([each[name][1] for each in found]), attributes)
+        for name, (dims, _, attributes) in found[0].items()
     }
-    for name in ("members", "non_members", "non_member_images"):
-        counts = [[getattr(of_attack, name) for of_attack in by_attack.values()] for by_attack in rocs]
-        variables[name] = variable(axes, counts, "1", f"{name.replace('_', ' ')} {counted}")
-    for name in ATTACKS:
-        beaten = [by_attack[name].beaten for by_attack in rocs]
-        meaning = f"share of non-members below a member by {name}, mean over the targets trained on the image"
-        variables[name] = variable(("estimator", "sample"), beaten, "1", meaning, may_be_undefined=True)
-    return variables
-
-
-def true_positive_rate(analysis: xr.Dataset, rate: float) -> intervals.Interval:
-    """At a false positive rate, of an analysis reduced to one estimator and attack; NaN where too few non-members tell."""
-    return intervals.read(analysis.sel(false_positive_rate=rate, method="nearest"), "true_positive_rate")

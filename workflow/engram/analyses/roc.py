@@ -4,16 +4,22 @@ A pair is an image and a target; its score should be higher where the target was
 targets. Pairs of one image are alike, so images, and not pairs, are what the intervals draw anew.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from scipy.stats import norm
 
+from engram.files.artifacts import variable
+from engram.randomness import generator
+from engram.scores import intervals
 from engram.scores.intervals import Interval
 
 FALSE_POSITIVE_RATES = 10.0 ** (np.arange(-40, 1) / 10)  # 10 to the factor of ten, from 0.0001 to 1
 RESAMPLES = 400
 IMAGES = 4096  # at once
+RESAMPLING = "membership inference", "resamples"  # name of the stream of weights
 
 
 class Roc(NamedTuple):
@@ -30,6 +36,14 @@ class Roc(NamedTuple):
     members: int
     non_members: int
     non_member_images: int
+
+
+def rocs(scores: Mapping[str, np.ndarray], is_in: np.ndarray, seed: int) -> dict[str, Roc]:
+    """The ROC of every attack by name, from its scores as `roc` takes them.
+
+    The weights of images are the same for all attacks, so that their curves can be compared.
+    """
+    return {name: roc(of_attack, is_in, generator(seed, *RESAMPLING)) for name, of_attack in scores.items()}
 
 
 def roc(scores: np.ndarray, is_in: np.ndarray, rng: np.random.Generator) -> Roc:
@@ -51,6 +65,37 @@ def roc(scores: np.ndarray, is_in: np.ndarray, rng: np.random.Generator) -> Roc:
     rates = true_positive_rates(scores[:, both], member[:, both], non_member[:, both], rng)
     rates[FALSE_POSITIVE_RATES * both.sum() < 1 - 1e-9] = np.nan
     return Roc(area, rates, beaten, int(member.sum()), int(non_member.sum()), int(both.sum()))
+
+
+def axes(attacks: Iterable[str]) -> dict[str, tuple]:
+    """The artifact's variables that number its curves."""
+    return {
+        "attack": variable(("attack",), list(attacks), "1", "membership-inference attack"),
+        "false_positive_rate": variable(("false_positive_rate",), FALSE_POSITIVE_RATES, "1", "false positive rate"),
+    }
+
+
+def variables(curves: Mapping[str, Roc]) -> dict[str, tuple]:
+    """The artifact's variables of attacks' curves: each over the axis attack, and of each attack, by its name, whom an image
+    beats, over sample."""
+    of_attacks, of_rates = ("attack",), ("attack", "false_positive_rate")
+    areas, rates = ([getattr(curve, name) for curve in curves.values()] for name in ("area", "rates"))
+    found = {
+        **intervals.variables("area_under_curve", areas, "area under the ROC curve", of_attacks),
+        **intervals.variables("true_positive_rate", rates, "true positive rate", of_rates),
+    }
+    for name in ("members", "non_members", "non_member_images"):
+        counts = [getattr(curve, name) for curve in curves.values()]
+        found[name] = variable(of_attacks, counts, "1", f"{name.replace('_', ' ')} of the pooled curve")
+    for name, curve in curves.items():
+        meaning = f"share of non-members below a member by {name}, mean over the targets trained on the image"
+        found[name] = variable(("sample",), curve.beaten, "1", meaning, may_be_undefined=True)
+    return found
+
+
+def true_positive_rate(analysis: xr.Dataset, rate: float) -> Interval:
+    """At a false positive rate, of an analysis reduced to one attack; NaN where too few non-members tell."""
+    return intervals.read(analysis.sel(false_positive_rate=rate, method="nearest"), "true_positive_rate")
 
 
 def area_under_curve(scores: np.ndarray, member: np.ndarray, non_member: np.ndarray) -> tuple[Interval, np.ndarray]:
