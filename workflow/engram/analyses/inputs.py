@@ -15,7 +15,7 @@ class Inputs:
     `scores` are empty, `dataset` and `membership` None, and the others missing, where they are not read.
     `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs, and `models[repeat](epoch)` those
     of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
-    of the last scored epoch by estimator.
+    of the last scored epoch by estimator. `features` are as config.yaml names them (engram.analyses.features), None for pixels.
     """
 
     experiment: str
@@ -27,6 +27,7 @@ class Inputs:
     last_likelihoods: Mapping[str, Sequence[str | Path]] | None = None
     models: Sequence[Callable[[int], list[Any]]] | None = None
     likelihoods: Mapping[str, Mapping[int, Sequence[str | Path]]] | None = None
+    features: str | None = None
 
     @property
     def first(self) -> xr.Dataset:
