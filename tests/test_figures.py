@@ -80,7 +80,7 @@ def test_a_figure_of_one_estimator_and_colour_images_is_saved(colour, tmp_path, 
 def test_a_figure_of_three_estimators_has_a_panel_or_a_line_for_each(unlabelled, name):
     drawn = draw(name, unlabelled)
     texts = [text.get_text() for text in drawn.findobj(Text)]
-    assert name in ("losses", "duplicates") or all(
+    assert name in ("losses", "duplicates", "copy_tests") or all(
         any(estimator in text for text in texts) for estimator in unlabelled.scores
     )
 

@@ -74,7 +74,8 @@ class Found(NamedTuple):
 def analyse(given: Inputs) -> Answer:
     """Copy tests of the full model at the last scored epoch, by 10 mean images for each training image, at most 10,000.
 
-    All is lacking where features come from a file, which holds none of samples, or where all training images are copies.
+    All is lacking where features come from a file, which holds none of samples, and where no two training images, or no test
+    image and the training images, differ.
     """
     dataset = given.dataset
     images, train = dataset["images"].values, dataset["split"].values == TRAIN
@@ -86,7 +87,7 @@ def analyse(given: Inputs) -> Answer:
     left_out = len(inputs.test_samples(dataset)) - len(fresh)
     settings = {"epoch": given.epoch, "samples": number, "features": features.name, "near_distance": NEAR}
     summary = {"fresh_images": len(fresh), "test_images_left_out": left_out}
-    if why_not := _why_not(features, unit):
+    if why_not := _why_not(features, unit, fresh):
         lacking, nothing = dict.fromkeys(PER_IMAGE, why_not), np.empty((0, images.shape[1]), np.uint8)
         return Answer(_variables(given, train, _nothing(len(unit)), nothing), settings, summary, lacking)
     started = time.perf_counter()
@@ -104,14 +105,20 @@ def _fresh(dataset: xr.Dataset, near: np.ndarray, train: np.ndarray) -> np.ndarr
     return test[(near[test] == ALONE) | ~np.isin(near[test], near[train])]
 
 
-def _why_not(features: Features, unit: np.ndarray) -> str:
+def _why_not(features: Features, unit: np.ndarray, fresh: np.ndarray) -> str:
     """Why there can be no copy tests; empty if there can."""
     if features.of_file is not None:
         return (
             f"features come from the file {features.name}, which has a row for each image of the data set and none for samples of "
             "a model; name a function, module:function"
         )
-    return "" if unit.max() else "all training images are copies of one another, so that a sample is near to none alone"
+    if not unit.max():
+        return "all training images are copies of one another, so that a sample is near to none alone"
+    return (
+        ""
+        if len(fresh)
+        else "all test images are copies of training images, so that nothing fresh is left to compare with"
+    )
 
 
 def _drawn(given: Inputs, features: Features, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,10 +221,14 @@ def _variables(given: Inputs, train: np.ndarray, found: Found, pictures: np.ndar
         "c_t": variable((), test.c_t, "1", "data-copying statistic C_T", True),
         "c_t_null_deviation": variable((), test.null_deviation, "1", "its deviation without copying", True),
         "c_t_p_value": variable((), test.p_value, "1", "p-value of so low a C_T without copying", True),
-        "z_score": variable(("cell",), test.z, "1", f"z-score of the cell; NaN with fewer than {FEWEST} of either", True),
+        "z_score": variable(
+            ("cell",), test.z, "1", f"z-score of the cell; NaN with fewer than {FEWEST} of either", True
+        ),
         "samples_in_cell": variable(("cell",), test.samples, "1", "samples in the cell"),
         "fresh_in_cell": variable(("cell",), test.fresh, "1", "test images in the cell"),
         "shown_sample": variable(("shown", "pixel"), pictures, "1", "samples nearest to being copies, grey levels"),
-        "shown_training": variable(("shown",), index[found.training_of_shown], "1", "index of the training image nearest to it"),
+        "shown_training": variable(
+            ("shown",), index[found.training_of_shown], "1", "index of the training image nearest to it"
+        ),
         "shown_ratio": variable(("shown",), found.ratio[found.shown], "1", of_ratio),
     }

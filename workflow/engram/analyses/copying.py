@@ -68,11 +68,10 @@ def _of_block(x: Tensor, training: Tensor, unit: np.ndarray, k: int) -> Nearest:
 
 def _sorted(x: Tensor, training: Tensor, index: Tensor, squared: Tensor, norms: Tensor) -> Nearest:
     """Training images by index (m, c), nearest first, from squared distances and the sums of both squared norms, (m, c)."""
-    row, column = (squared <= CANCELLED * norms).nonzero(as_tuple=True)
-    exact, index = squared.double().numpy(), index.numpy()
-    exact[row, column] = squared_distance(x, training, row, torch.from_numpy(index[row, column]))
-    order = np.lexsort((index, exact), axis=1)
-    return Nearest(np.take_along_axis(index, order, axis=1), np.sqrt(np.take_along_axis(exact, order, axis=1)))
+    cancels, exact = squared <= CANCELLED * norms, squared.double().numpy()
+    exact[cancels.numpy()] = squared_distance(x, training, cancels.nonzero()[:, 0], index[cancels])
+    order = np.lexsort((index.numpy(), exact), axis=1)
+    return Nearest(np.take_along_axis(index.numpy(), order, axis=1), np.sqrt(np.take_along_axis(exact, order, axis=1)))
 
 
 def _is_first(unit: np.ndarray) -> np.ndarray:

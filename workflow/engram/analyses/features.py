@@ -89,5 +89,7 @@ def _rows(values: Any, images: int) -> np.ndarray:
     values = values.astype(np.float32)
     wrong = ~np.isfinite(values).all(axis=1)
     if wrong.any():
-        raise UserError(f"has values that are no finite float32 numbers, first for image {int(wrong.argmax())} of {images}")
+        raise UserError(
+            f"has values that are no finite float32 numbers, first for image {int(wrong.argmax())} of {images}"
+        )
     return values
