@@ -142,7 +142,7 @@ def test_copies_are_found_where_every_training_image_is_there_twice(sets):
 
 
 def test_to_take_copies_for_different_images_hides_every_copy(sets):
-    """The fault of the published programs, which the grouping mends: a copy of a doubled image has another image at its distance."""
+    """The fault of published programs, which the grouping mends: a copy of a doubled image has another image at its distance."""
     training, samples = sets
     twice = np.concatenate([training, training])
     found = nearest_different(samples, twice, alone(400), 2)

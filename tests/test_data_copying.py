@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp
 from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 from scipy.stats import kstest, mannwhitneyu
 
 from engram.analyses.data_copying import cells_of, data_copying, z_score

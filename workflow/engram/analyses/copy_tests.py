@@ -1,10 +1,10 @@
 """Does the full model emit copies of its training images, which ones, and how often?
 
 Samples of the full model are held against all images that it was trained on. Test images in the samples' place say what no
-copying looks like. Of each training image: engram.analyses.copying, and the density of engram.analyses.generalization_gap. Of the
-whole set: the share of samples that are copies, authenticity, engram.analyses.data_copying, and the gap. Training images connected by
-steps of at most NEAR grey levels (engram.analyses.duplicates) are copies of one another, and one wherever a nearest *different*
-image is asked for. Test images that are copies of training images are left out.
+copying looks like. Of each training image: engram.analyses.copying, and the density of engram.analyses.generalization_gap. Of
+the whole set: the share of samples that are copies, authenticity, engram.analyses.data_copying, and the gap. Training images
+connected by steps of at most NEAR grey levels (engram.analyses.duplicates) are copies of one another, and count as one wherever
+a nearest *different* image is asked for. Test images that are copies of training images are left out.
 """
 
 import time
@@ -17,7 +17,7 @@ import xarray as xr
 from engram.analyses import copying, generalization_gap
 from engram.analyses.copying import COPY, Nearest, nearest_different
 from engram.analyses.data_copying import FEWEST, DataCopying, cells_of, data_copying
-from engram.analyses.duplicates import NEAR, within
+from engram.analyses.duplicates import NEAR, groups_within
 from engram.analyses.features import Features, load
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.neighbors import nearest
@@ -81,7 +81,7 @@ def analyse(given: Inputs) -> Answer:
     images, train = dataset["images"].values, dataset["split"].values == TRAIN
     features = load(given.features, len(images))
     near = groups(images, NEAR)
-    unit = copying.units(within(images, near, train)[train])
+    unit = copying.units(groups_within(images, near, train)[train])
     number = min(SAMPLES_PER_IMAGE * len(unit), MOST_SAMPLES)
     fresh = _fresh(dataset, near, train)
     left_out = len(inputs.test_samples(dataset)) - len(fresh)

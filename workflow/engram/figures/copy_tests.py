@@ -117,7 +117,7 @@ def _below(analysis: xr.Dataset) -> str:
     left_out = int(analysis.attrs["test_images_left_out"])
     lines = [
         f"{analysis.sizes['generated']:,} mean images of the full model, compared by {settings['features']}.",
-        f"Copies of {int((recurrence > 0).sum()):,} of {len(recurrence):,} training images; of one, {recurrence.max():.0f} at most.",
+        f"Copies of {(recurrence > 0).sum():,} of {len(recurrence):,} training images; of one, {recurrence.max():.0f} at most.",
     ]
     if left_out:
         lines.append(f"Left out are {left_out:,} test images that are copies of training images.")
