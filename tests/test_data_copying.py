@@ -98,7 +98,7 @@ def moons(n, rng) -> np.ndarray:
 
 
 def test_on_two_moons_the_sign_changes_near_the_bandwidth_of_maximum_likelihood():
-    """As figure 2 of the paper has it: kernel density estimates copy below the best bandwidth, and under-fit above."""
+    """As the paper has it: kernel density estimates copy below the best bandwidth, and under-fit above."""
     rng = np.random.default_rng(5)
     training, fresh = moons(1000, rng), moons(1000, rng)
     bandwidths = np.geomspace(0.02, 0.6, 18)

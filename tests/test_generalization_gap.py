@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from engram.analyses import generalization_gap
+from engram.analyses import copying, generalization_gap
 from engram.analyses.generalization_gap import (
     LEAST_WIDTH,
     Mixture,
@@ -98,6 +98,20 @@ def test_the_interval_of_the_gap_is_that_of_a_difference_of_means(rng):
     np.testing.assert_allclose(found, 100 * np.array([-1, -1 - half, -1 + half]), rtol=1e-6)
     holds = [gap(rng.normal(1, 2, 80), rng.normal(0, 1, 50)) for _ in range(1000)]
     assert 0.93 < np.mean([each.low < -100 < each.high for each in holds]) < 0.97
+
+
+def test_no_more_distances_are_held_at_once_than_is_said(rng, monkeypatch):
+    """Of 300 images and 40 samples, here and in the search for neighbours: 12,000, and 500 at once."""
+    sizes, product = [], torch.addmm
+    monkeypatch.setattr(
+        torch, "addmm", lambda *given, **more: sizes.append(given[0].numel()) or product(*given, **more)
+    )
+    monkeypatch.setattr(generalization_gap, "PAIRS", 500)
+    monkeypatch.setattr(copying, "PAIRS", 500)
+    training, samples = rng.normal(size=(300, 3)), rng.normal(size=(40, 3))
+    density_under_samples(training, fitted(samples, training))
+    copying.nearest_different(samples, training, np.arange(300), 5)
+    assert 0 < max(sizes) <= 500
 
 
 def test_the_order_of_images_changes_nothing(rng):

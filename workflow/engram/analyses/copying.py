@@ -86,7 +86,7 @@ def _is_first(unit: np.ndarray) -> np.ndarray:
 def sample_ratio(nearest: Nearest) -> np.ndarray:
     """Distance to the nearest training image over that to the nearest different one, (m,), at most 1; below COPY, a copy.
 
-    1 where both are 0. Carlini et al. (2023), section 5, call the inverse criterion by which images were extracted.
+    1 where both are 0. The rule is that of Yoon et al. (2023), who compare with any second-nearest training image.
     """
     return ratio(nearest.distance[:, 0], nearest.distance[:, 1])
 
@@ -124,7 +124,7 @@ def nearest_ratio(distance: np.ndarray, different: np.ndarray) -> np.ndarray:
 def authentic(nearest: Nearest, training: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """Whether each sample is further from its nearest training image than that is from the nearest different one: (m,) bool.
 
-    Alaa et al. (2022), equation 8, which take any other training image, and so find everything authentic once all are there twice.
+    Alaa et al. (2022) take any other training image, which makes everything authentic once all images are there twice.
     """
     owner, place = np.unique(nearest.index[:, 0], return_inverse=True)
     apart = nearest_different(training[owner], training, unit, 2).distance[:, 1]

@@ -37,7 +37,7 @@ def z_score(of_fresh: np.ndarray, of_samples: np.ndarray) -> float:
     """(U - (mn/2 - 1/2)) / sqrt(mn (m + n + 1) / 12), from n and m distances to the nearest training image.
 
     U counts the pairs in which the sample's distance is larger, and half of those in which both are equal; 1/2 is the
-    continuity correction (equation 2 and its published program).
+    continuity correction, which the published program has.
 
     >>> round(z_score(np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0])), 4)
     2.0207

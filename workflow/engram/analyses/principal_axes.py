@@ -19,5 +19,5 @@ def on_principal_axes(training: np.ndarray, *others: np.ndarray) -> list[np.ndar
     centred = training - mean
     number = min(MOST, *(side - 1 for side in centred.shape))
     _, spread, axes = svds(centred, k=number, v0=np.ones(min(centred.shape)))  # v0: without it the start is random
-    axes = axes[spread > LEAST * spread.max()].T.astype(np.float64)
-    return [(rows - mean) @ axes for rows in (training, *others)]
+    axes = axes[spread > LEAST * spread.max()].T
+    return [(rows @ axes - mean @ axes).astype(np.float64) for rows in (training, *others)]
