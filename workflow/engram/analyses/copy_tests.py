@@ -46,7 +46,7 @@ OF_SET = {
     "authenticity": "share of samples that are authentic",
     "authenticity_fresh": "share of test images that are authentic",
     "generalization_gap": "100 nats per dimension by which held-out images are likelier than training images under samples",
-    "generalization_gap_fresh": "the same under as many test images in the samples' place",
+    "generalization_gap_fresh": "the same under half of the test images in the samples' place",
 }
 
 
@@ -140,12 +140,13 @@ def _found(sets: Sets, given: Inputs) -> tuple[Found, dict[str, float]]:
     seconds = dict.fromkeys(per_image, time.perf_counter() - started)
     started = time.perf_counter()
     training, samples, fresh = on_principal_axes(sets.training, sets.samples, sets.fresh)
-    per_image["density_under_samples"] = _density(training, samples, fresh)
+    per_image["density_under_samples"], gap = _under_samples(training, samples, fresh)
     seconds["density_under_samples"] = time.perf_counter() - started
     rng = generator(given.seed, "copy tests", "cells", given.experiment)
     cells = cells_of(training, samples, fresh, rng=rng)
     test = data_copying((fresh, cells[2]), (samples, cells[1]), (training, cells[0]))
-    of_set = _of_set(sets, of_samples, of_fresh, ratios) | _gaps(training, samples, fresh, given)
+    of_set = _of_set(sets, of_samples, of_fresh, ratios)
+    of_set |= {"generalization_gap": gap, "generalization_gap_fresh": _gap_of_fresh(training, fresh, given)}
     shown = _most_like_copies(ratios[0], sets.unit[of_samples.index[:, 0]])
     return Found(per_image, of_set, test, *ratios, shown, of_samples.index[shown, 0]), seconds
 
@@ -162,10 +163,19 @@ def _per_image(sets: Sets, of_samples: Nearest, is_copy: np.ndarray) -> dict[str
     }
 
 
-def _density(training: np.ndarray, samples: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """Largest log density of each training image under normals about all samples; rows are on principal axes."""
-    _, training, samples = generalization_gap.standardized(fresh, training, samples)
-    return generalization_gap.density_under_samples(training, generalization_gap.fitted(samples, training))
+def _under_samples(training: np.ndarray, samples: np.ndarray, fresh: np.ndarray) -> tuple[np.ndarray, Interval]:
+    """Largest log density of each training image under normals about all samples, and the gap; rows are on principal axes."""
+    fresh, training, samples = generalization_gap.standardized(fresh, training, samples)
+    mixture = generalization_gap.fitted(samples, training)
+    densities = (generalization_gap.log_density(rows, mixture) for rows in (training, fresh))
+    return generalization_gap.density_under_samples(training, mixture), generalization_gap.gap(*densities)
+
+
+def _gap_of_fresh(training: np.ndarray, fresh: np.ndarray, given: Inputs) -> Interval:
+    """The gap by half of the fresh images in the samples' place, the other half being held out; not defined for a single one."""
+    order = generator(given.seed, "copy tests", "halves", given.experiment).permutation(len(fresh))
+    half = len(fresh) // 2
+    return _under_samples(training, fresh[order[:half]], fresh[order[half:]])[1] if half else NOT_DEFINED
 
 
 def _of_set(sets: Sets, of_samples: Nearest, of_fresh: Nearest, ratios: tuple) -> dict[str, Interval]:
@@ -176,19 +186,6 @@ def _of_set(sets: Sets, of_samples: Nearest, of_fresh: Nearest, ratios: tuple) -
         shares[f"share_of_copies{name}"] = intervals.share((ratio < COPY).sum(), len(ratio))
         shares[f"authenticity{name}"] = intervals.share(authentic.sum(), len(authentic))
     return shares
-
-
-def _gaps(training: np.ndarray, samples: np.ndarray, fresh: np.ndarray, given: Inputs) -> dict[str, Interval]:
-    """The gap by samples and, in their place, by as many fresh images; held out are the other half of these."""
-    names, half = ("generalization_gap", "generalization_gap_fresh"), len(fresh) // 2
-    if not half:
-        return dict.fromkeys(names, NOT_DEFINED)
-    order = generator(given.seed, "copy tests", "halves", given.experiment).permutation(len(fresh))
-    in_place, held_out = fresh[order[:half]], fresh[order[half:]]
-    held_out, training, *centres = generalization_gap.standardized(held_out, training, samples[:half], in_place)
-    mixtures = [generalization_gap.fitted(rows, training) for rows in centres]
-    densities = [[generalization_gap.log_density(rows, each) for rows in (training, held_out)] for each in mixtures]
-    return {name: generalization_gap.gap(*of_both) for name, of_both in zip(names, densities, strict=True)}
 
 
 def _most_like_copies(ratio: np.ndarray, owner: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.copying import COPY
-from engram.figures.style import CAPTION_LINE, COLOUR, class_name, density, figure, show_image, styled
+from engram.figures.style import CAPTION_LINE, COLOUR, class_name, density, figure, number, show_image, styled
 from engram.files.inputs import images
 from engram.scores import intervals
 
@@ -52,9 +52,9 @@ def copy_tests(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
 def _pairs(axes: Axes, analysis: xr.Dataset, dataset: xr.Dataset, height: float) -> None:
     axes.set_title("Samples most like copies (right), and the training images nearest to them (left)", loc="left")
     shape = np.atleast_1d(dataset.attrs["image_shape"])
-    for number, index in enumerate(analysis["shown_training"].values):
-        sample = analysis["shown_sample"].values[number].reshape(shape).astype(np.float32) / 255
-        left, ratio = number * NEXT, float(analysis["shown_ratio"].values[number])
+    for pair, index in enumerate(analysis["shown_training"].values):
+        sample = analysis["shown_sample"].values[pair].reshape(shape).astype(np.float32) / 255
+        left, ratio = pair * NEXT, float(analysis["shown_ratio"].values[pair])
         words = f"train {index}", class_name(dataset.attrs, dataset["label"].values[index])
         captions = ["\n".join(filter(None, words)), "sample"]
         for place, image in enumerate([images(dataset, np.array([index]))[0], sample]):
@@ -100,7 +100,8 @@ def _text(interval: intervals.Interval, name: str) -> str:
     if np.isnan(interval.estimate):
         return "not defined"
     scale, unit = (1, "") if name == "generalization_gap" else (100, " %")
-    return "{:.3g}{unit} [{:.3g}, {:.3g}]".format(*(scale * end for end in interval), unit=unit)
+    estimate, low, high = (number(scale * end) for end in interval)
+    return f"{estimate}{unit} [{low}, {high}]"
 
 
 def _of_c_t(analysis: xr.Dataset) -> str:
