@@ -114,11 +114,9 @@ def _why_not(features: Features, unit: np.ndarray, fresh: np.ndarray) -> str:
         )
     if not unit.max():
         return "all training images are copies of one another, so that a sample is near to none alone"
-    return (
-        ""
-        if len(fresh)
-        else "all test images are copies of training images, so that nothing fresh is left to compare with"
-    )
+    if not len(fresh):
+        return "all test images are copies of training images, so that nothing fresh is left to compare with"
+    return ""
 
 
 def _drawn(given: Inputs, features: Features, number: int) -> tuple[np.ndarray, np.ndarray]:

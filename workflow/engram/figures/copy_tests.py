@@ -116,9 +116,13 @@ def _below(analysis: xr.Dataset) -> str:
     """What was compared, and what came back."""
     settings, recurrence = json.loads(analysis.attrs["values"]), analysis["recurrence"].values
     left_out = int(analysis.attrs["test_images_left_out"])
+    came_back = "No sample is a copy of a training image."
+    if recurrence.max() > 0:
+        copied = f"{(recurrence > 0).sum():,} of {len(recurrence):,}"
+        came_back = f"Copies of {copied} training images; of one, {recurrence.max():.0f} at most."
     lines = [
         f"{analysis.sizes['generated']:,} mean images of the full model, compared by {settings['features']}.",
-        f"Copies of {(recurrence > 0).sum():,} of {len(recurrence):,} training images; of one, {recurrence.max():.0f} at most.",
+        came_back,
     ]
     if left_out:
         lines.append(f"Left out are {left_out:,} test images that are copies of training images.")
