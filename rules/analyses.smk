@@ -21,6 +21,8 @@ for name, analysis in catalogue.ANALYSES.items():
             analysis=name,
             estimators=estimators_read(analysis),
             seed=setting("seed"),
+            features=features_used(analysis),
+            content_of_features=content_of_features(analysis),
             code=code_of_analysis(name),
         message:
             f"{analysis.title} of {{wildcards.experiment}}"

@@ -17,7 +17,7 @@ from engram.datasets.paths import expanded
 from engram.designs.repeats import FULL
 from engram.report import contents
 from engram.runtime.machine import has_gpu
-from engram.files import kept, layout, own_images
+from engram.files import kept, layout, own_features, own_images
 from engram.files.layout import Layout
 from engram.files.provenance import importable_by_scripts
 from engram.files.source import source_digest
@@ -72,11 +72,42 @@ def code_with_model(script, *modules):
 
 
 def code_of_analysis(name):
-    """The same of an analysis, with the code that loads models, where it does."""
-    computed_by = f"engram.analyses.{name}"
-    if {"full_model", "models"} & {*catalogue.ANALYSES[name].reads}:
-        return code_with_model("analysis", computed_by, "engram.training.trained")
-    return code("analysis", computed_by)
+    """The same of an analysis, with the user's function of features and the code that loads models, where it has them."""
+    analysis = catalogue.ANALYSES[name]
+
+    def digest(wildcards):
+        modules, features = [f"engram.analyses.{name}"], features_used(analysis)(wildcards)
+        if features and own_features.is_function(features):
+            modules.append(features)
+        if {"full_model", "models"} & {*analysis.reads}:
+            return code_with_model("analysis", *modules, "engram.training.trained")(wildcards)
+        return code("analysis", *modules)(wildcards)
+
+    return digest
+
+
+def features_used(analysis):
+    """A parameter: the experiment's features, a file's path with variables replaced; None for pixels, and where none are used."""
+
+    def features(wildcards):
+        named = config["experiments"][wildcards.experiment].get("features") if analysis.uses_features else None
+        return named if named is None or own_features.is_function(named) else str(expanded(named))
+
+    return features
+
+
+def content_of_features(analysis):
+    """A parameter: the hash of a file's content; None for features from elsewhere."""
+
+    def content(wildcards):
+        features = features_used(analysis)(wildcards)
+        if features is None or own_features.is_function(features):
+            return None
+        from engram.files import matrices  # here, because it imports NumPy and h5py, which most starts do without
+
+        return content_of(matrices.path_of(features))
+
+    return content
 
 
 def describe(rule, text):

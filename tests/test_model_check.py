@@ -331,7 +331,7 @@ def test_a_wrong_model_of_the_users_own_stops_the_run_before_any_training_withou
 def test_a_finished_run_tells_what_was_checked_of_its_model(finished):
     (path,) = finished.glob("results/tiny/model_check/*.json")
     told = json.loads(path.read_text())
-    assert told["model"] == workspace.TINY["model"] and told["analyses"] == ["neighbors", "mode_collapse"]
+    assert told["model"] == workspace.TINY["model"] and told["analyses"] == ["neighbors", "copy_tests", "mode_collapse"]
     assert "density given z" in told["checked"] and told["not_checked"] == []
 
 

@@ -123,7 +123,7 @@ def test_an_epoch_that_is_not_kept_trains_again_and_the_dry_run_says_what_that_c
 
 def test_analyses_that_are_not_chosen_are_not_made_nor_their_figures(copy):
     workspace.change(copy, "experiments", "tiny", analyses=["density_split"])
-    for name in ("neighbors", "mode_collapse"):
+    for name in ("neighbors", "copy_tests", "mode_collapse"):
         for path in copy.glob(f"results/tiny/*/{name}.*"):
             path.unlink()
     assert planned(copy) == {"report": 1}

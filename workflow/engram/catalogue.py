@@ -83,7 +83,7 @@ class Analysis:
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
     without the analysis, as does one without what it `requires`, of REQUIRED. `columns` are its variables that have a value
     per image (axis `sample`), and `measures` those of them that are measures of memorization. `draws_samples` says that it
-    looks at images that the full model draws.
+    looks at images that the full model draws, and `uses_features` that it compares images by the experiment's `features`.
     """
 
     title: str
@@ -98,6 +98,7 @@ class Analysis:
     requires: tuple[str, ...] = ()
     measures: Mapping[str, Measure] = field(default_factory=dict)
     draws_samples: bool = False
+    uses_features: bool = False
 
     @property
     def before_training(self) -> bool:
@@ -153,6 +154,23 @@ ANALYSES = {
         measures={"rho": Measure("nearest-neighbour ratio", SAMPLES)},
         draws_samples=True,
     ),
+    "copy_tests": Analysis(
+        "Copy tests",
+        "Copies of training images among the samples of the full model, and how often each training image comes back.",
+        reads=("dataset", "full_model", "scores"),
+        columns=("calibrated_l2", "nearest_ratio", "recurrence", "times_nearest", "density_under_samples"),
+        threads=2,
+        megabytes=8000,
+        measures={
+            "calibrated_l2": Measure("calibrated l2", SAMPLES, falls=True),
+            "nearest_ratio": Measure("nearest over nearest different", SAMPLES, falls=True),
+            "recurrence": Measure("recurrence", SAMPLES),
+            "times_nearest": Measure("times nearest to a sample", SAMPLES),
+            "density_under_samples": Measure("density under samples", SAMPLES),
+        },
+        draws_samples=True,
+        uses_features=True,
+    ),
     "mode_collapse": Analysis(
         "Mode collapse",
         "Which training images the samples of the full model crowd around.",
@@ -202,6 +220,7 @@ ANALYSES = {
             name + ending: Measure(f"attack: {title}{form}", SHADOWS)
             for ending, form in {"": "", "_calibrated": ", calibrated"}.items()
             for name, title in MODEL_ATTACKS.items()
+        },
     ),
     "dynamics": Analysis(
         "Learning and forgetting",
@@ -306,6 +325,11 @@ FIGURES = {
     ),
     "neighbors": Figure(
         "The nearest-neighbour test", "Nearest-neighbour ratio against score.", reads=("neighbors", "scores")
+    ),
+    "copy_tests": Figure(
+        "Copies among samples",
+        "The samples most like copies, beside their training images, and what copy tests say of all samples.",
+        reads=("copy_tests", "dataset"),
     ),
     "mode_collapse": Figure(
         "Memorization and mode collapse",

@@ -8,6 +8,7 @@ from engram.conventions import GIVEN
 from engram.datasets import sizes
 from engram.datasets.known import images_of
 from engram.errors import suggest
+from engram.files import own_features
 from engram.models.known import KNOWN
 
 
@@ -24,6 +25,7 @@ def in_experiment(
     return [
         *_in_names(experiment, known, estimators),
         *_in_analyses(experiment, there),
+        *_in_features(experiment),
         *_in_model(experiment["model"]),
         *_in_proposals(experiment["model"]["name"], there, estimators),
         *_in_kind_of_training(experiment),
@@ -62,6 +64,21 @@ def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list
             needs = " and ".join(lacking) or analysis.needs
             problems.append(f"analyses names {name!r}, which this experiment cannot have: it needs {needs}")
     return problems
+
+
+def _in_features(experiment: dict[str, Any]) -> list[str]:
+    """Features that are neither a function nor a file, or that no analysis of the experiment uses."""
+    features = experiment.get("features")
+    if features is None:
+        return []
+    if not (own_features.is_function(features) or own_features.is_file(features)):
+        return [
+            f"features is {features!r}; write module:function, or FILE or FILE:NAME with a file {', '.join(own_features.FILES)}"
+        ]
+    users = [name for name, analysis in catalogue.ANALYSES.items() if analysis.uses_features]
+    if {*users} & {*experiment.get("analyses", users)}:
+        return []
+    return [f"features is {features!r}, which takes effect only in {', '.join(users)}; name one in analyses"]
 
 
 def _in_model(model: dict[str, Any]) -> list[str]:

@@ -12,4 +12,5 @@ with job(snakemake.log[0]):
         experiment=snakemake.wildcards.experiment,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        features=snakemake.params.features,
     )

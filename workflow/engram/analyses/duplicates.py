@@ -94,7 +94,7 @@ def analyse(given: Inputs) -> Answer:
     exact, near = groups(images), groups(images, NEAR)
     in_training = nearest_copy(images, exact, near, train)
     in_test = nearest_copy(images, exact, near, test)
-    group = _within(images, near, train)
+    group = groups_within(images, near, train)
     summary = _counts(group, in_training, train, test)
     _warn(given.experiment, summary, int(test.sum()))
     of_training, of_test = (np.where(which, in_training[0], ALONE) for which in (train, test))
@@ -105,7 +105,7 @@ def analyse(given: Inputs) -> Answer:
     return Answer(variables, {"near_distance": NEAR}, summary)
 
 
-def _within(images: np.ndarray, near: np.ndarray, train: np.ndarray) -> np.ndarray:
+def groups_within(images: np.ndarray, near: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Group of copies of each training image, (n,), connected by training images alone; -1 elsewhere."""
     rows = np.flatnonzero(train & (near != ALONE))
     group = np.full(len(images), ALONE)

@@ -16,7 +16,8 @@ class Inputs:
     `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs, and `models[repeat](epoch)` those
     of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
     of the last scored epoch by estimator. `training` are the settings by which the full model was trained, None if it was fitted.
-    `measures` is the table of engram.analyses.measures.
+    `features` are as config.yaml names them (engram.analyses.features), None for pixels. `measures` is the table of
+    engram.analyses.measures.
     """
 
     experiment: str
@@ -30,6 +31,7 @@ class Inputs:
     likelihoods: Mapping[str, Mapping[int, Sequence[str | Path]]] | None = None
     measures: xr.Dataset | None = None
     training: Mapping[str, Any] | None = None
+    features: str | None = None
 
     @property
     def first(self) -> xr.Dataset:

@@ -38,13 +38,13 @@ def distance_ratio(train, validation, samples, as_published: bool = False) -> np
     batch's first image to the image's nearest neighbours, which is noise.
     """
     to_validation, to_samples = (_distances(train, others)[int(as_published)] for others in (validation, samples))
-    return _ratio(to_validation, to_samples)
+    return ratio(to_validation, to_samples)
 
 
-def _ratio(to_validation: np.ndarray, to_samples: np.ndarray) -> np.ndarray:
-    """to_validation / to_samples, with 0/0 = 1 and d/0 = inf."""
+def ratio(distance: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """distance / other, with 0/0 = 1 and d/0 = inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(to_validation == to_samples, 1.0, to_validation / to_samples)
+        return np.where(distance == other, 1.0, distance / other)
 
 
 def nearest(x, y) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def nearest(x, y) -> tuple[np.ndarray, np.ndarray]:
     Euclidean and exact, in bounded memory: distances come from float32 matrix products, and every y that rounding could
     have hidden from being the nearest is evaluated again in double precision. Tensors on a GPU are compared there.
     """
-    x, y = _rows(x), _rows(y)
+    x, y = rows(x), rows(y)
     index, squared = np.zeros(len(x), dtype=np.int64), np.full(len(x), np.inf)
     for row in range(0, len(x), BLOCK[0]):
         for column in range(0, len(y), BLOCK[1]):
@@ -96,7 +96,8 @@ def require_memory(n: int, v: int, pixels: int, loaded: int) -> None:
         )
 
 
-def _rows(images) -> Tensor:
+def rows(images) -> Tensor:
+    """Images (n, ...) of any kind as rows (n, pixels), float32."""
     if not isinstance(images, Tensor):
         images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
     return images.float().flatten(1)
@@ -108,14 +109,14 @@ def _nearest_in_block(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     # Worst-case rounding of the line above, |error| <= (pixels + 8) u (|x|^2 + |y|^2), u = 2^-24, taken on both sides.
     slack = 2 * (x.shape[1] + 8) * 2.0**-24 * (x_norm + y_norm.max())
     row, column = (squared <= (squared.amin(1) + slack)[:, None]).nonzero(as_tuple=True)
-    exact = _squared_distance(x, y, row, column)
+    exact = squared_distance(x, y, row, column)
     row, column = row.cpu().numpy(), column.cpu().numpy()
     order = np.lexsort((column, exact, row))
     first = order[np.unique(row[order], return_index=True)[1]]
     return column[first], exact[first]
 
 
-def _squared_distance(x: Tensor, y: Tensor, row: Tensor, column: Tensor) -> np.ndarray:
+def squared_distance(x: Tensor, y: Tensor, row: Tensor, column: Tensor) -> np.ndarray:
     """Of the pairs x[row], y[column], in double precision."""
     pairs = max(1, PAIR_VALUES // x.shape[1])
     chunks = zip(row.split(pairs), column.split(pairs), strict=True)
@@ -126,7 +127,7 @@ def _distances(x, y) -> tuple[np.ndarray, np.ndarray]:
     """Distance of each x to its nearest y: correct, and as published."""
     index, distance = nearest(x, y)
     first_of_batch = torch.arange(len(index)) // PUBLISHED_BATCH * PUBLISHED_BATCH
-    return distance, np.sqrt(_squared_distance(_rows(x), _rows(y), first_of_batch, torch.from_numpy(index)))
+    return distance, np.sqrt(squared_distance(rows(x), rows(y), first_of_batch, torch.from_numpy(index)))
 
 
 def analyse(given: Inputs) -> Answer:
@@ -146,7 +147,7 @@ def analyse(given: Inputs) -> Answer:
 
 
 def _variables(to_validation: tuple, to_samples: tuple, scores: Mapping[str, xr.Dataset]) -> dict[str, tuple]:
-    rho, rho_as_published = map(_ratio, to_validation, to_samples)
+    rho, rho_as_published = map(ratio, to_validation, to_samples)
     score = [inputs.last(scored) for scored in scores.values()]
     meaning = "nearest held-out distance over nearest sample distance"
     wrong_row = "by the reference code's wrong row"

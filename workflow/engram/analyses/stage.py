@@ -20,19 +20,20 @@ def run(
     experiment: str,
     seed: int,
     threads: int = 1,
+    features: str | None = None,
 ) -> None:
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
     `paths` are those of what the analysis reads: dataset, membership, full_model, models, one for each repeat, scores, one for
-    each of `estimators` (None where it reads no scores), likelihoods and last_likelihoods, of all
-    of these, and measures.
+    each of `estimators` (None where it reads no scores), likelihoods and last_likelihoods, of all of these, and measures.
+    `features` are those of the experiment, if the analysis uses any but pixels.
     """
     started = time.perf_counter()
     # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
     analysis = import_module(f"engram.analyses.{name}")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-    given = read(paths, estimators, experiment, seed)
+    given = read(paths, estimators, experiment, seed, features)
     answer = analysis.analyse(given)
     made_by = provenance.attributes(
         experiment,
@@ -45,7 +46,13 @@ def run(
     artifacts.write(output, name, answer.variables, made_by | of_measures | dict(answer.summary))
 
 
-def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment: str, seed: int) -> Inputs:
+def read(
+    paths: Mapping[str, Any],
+    estimators: Sequence[str] | None,
+    experiment: str,
+    seed: int,
+    features: str | None = None,
+) -> Inputs:
     """What an analysis is given, from the paths of what it reads."""
     return Inputs(
         experiment,
@@ -59,6 +66,7 @@ def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment:
         likelihoods=_by_epoch(paths["likelihoods"]) if "likelihoods" in paths else None,
         measures=artifacts.read(paths["measures"], "measures") if "measures" in paths else None,
         training=_training(paths["full_model"]) if "full_model" in paths else None,
+        features=features,
     )
 
 
