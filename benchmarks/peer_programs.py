@@ -1,0 +1,97 @@
+"""What a comparison with a peer's program is, and how a peer's own code is found: as it is, nothing edited or copied."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from common import alternate, spread
+
+Value = float | np.ndarray
+DISAGREES = "DISAGREES"
+TIMES = ("engram, ms", "peer, ms", "peer / engram")
+
+
+class Comparison(NamedTuple):
+    """One quantity by both programs from the same arrays.
+
+    ours, theirs: compute it, a number or arrays of one shape. within: the largest difference that counts as agreement, or
+    None where a convention or a fault parts them. remark: the convention that both keep here, or what parts them. timed:
+    whether both do their usual work here; not where one was led to the other's convention.
+    """
+
+    quantity: str
+    ours: Callable[[], Value]
+    theirs: Callable[[], Value]
+    within: float | None
+    remark: str
+    timed: bool = True
+
+    def row(self, peer: str, rounds: int) -> dict[str, object]:
+        """A line of the table: values (of arrays the mean), difference, times in turn."""
+        ours, theirs = (np.asarray(compute(), dtype=np.float64) for compute in (self.ours, self.theirs))
+        difference = largest_difference(ours, theirs)
+        return {
+            "quantity": self.quantity,
+            "peer": peer,
+            "engram": f"{ours.mean():.6g}",
+            "peer's": f"{theirs.mean():.6g}",
+            "largest difference": f"{difference:.1e}",
+            "verdict": self._verdict(difference),
+            **(self._times(rounds) if self.timed else dict.fromkeys(TIMES, "")),
+            "remark": self.remark,
+        }
+
+    def _verdict(self, difference: float) -> str:
+        if self.within is None:
+            return "differs as remarked" if difference else "agrees"
+        return "agrees" if difference <= self.within else DISAGREES
+
+    def _times(self, rounds: int) -> dict[str, str]:
+        rates = alternate({"engram": _counted(self.ours), "peer": _counted(self.theirs)}, rounds)
+        ours, theirs = (f"{1000 / np.median(of_program):.3g}" for of_program in rates.values())
+        return dict(zip(TIMES, (ours, theirs, spread(rates["engram"] / rates["peer"])), strict=True))
+
+
+class Peer(NamedTuple):
+    """path: what of it is loaded, below the folder of peers. compare: its comparisons, from what was loaded."""
+
+    name: str
+    path: str
+    compare: Callable[..., Iterable[Comparison]]
+
+    def load(self, peers: Path) -> ModuleType:
+        """Its module; FileNotFoundError or ImportError says what is missing."""
+        path = peers / self.path
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
+        return load_file(path)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A module from its file, whatever package it lies in."""
+    spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Absolute; infinite where only one of both is a number."""
+    if ours.shape != theirs.shape:
+        raise ValueError(f"engram has values of shape {ours.shape}, the peer {theirs.shape}")
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    difference = np.abs(np.where(same, 0, ours - theirs))
+    return float(np.where(np.isnan(difference), np.inf, difference).max())
+
+
+def _counted(compute: Callable[[], Value]) -> Callable[[], int]:
+    def once() -> int:
+        compute()
+        return 1
+
+    return once
