@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import peer_attacks
+import peer_attributions
 import torch
 from common import print_table
 from peer_programs import DISAGREES, Peer
@@ -15,6 +16,8 @@ from peer_programs import DISAGREES, Peer
 PEERS = [
     Peer("privacy_meter", "ml_privacy_meter/attacks.py", peer_attacks.rmia),
     Peer("LiRA", "privacy/research/mi_lira_2021/plot.py", peer_attacks.lira),
+    Peer("traker", "trak.score_computers", peer_attributions.trak),
+    Peer("dattri", "dattri.metric", peer_attributions.linear_datamodeling_score),
 ]
 
 
@@ -33,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
             rows += [comparison.row(peer.name, options.rounds) for comparison in peer.compare(module)]
     if rows:
         print_table(rows, options.csv)
+    if any(row["verdict"] == DISAGREES for row in rows):
+        raise SystemExit("engram and a peer disagree where they should not")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -58,26 +57,23 @@ class Comparison(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """path: what of it is loaded, below the folder of peers. compare: its comparisons, from what was loaded."""
+    """source: a file below the folder of peers, or an installed module. compare: its comparisons, from the module."""
 
     name: str
-    path: str
-    compare: Callable[..., Iterable[Comparison]]
+    source: str
+    compare: Callable[[ModuleType], Iterable[Comparison]]
 
     def load(self, peers: Path) -> ModuleType:
-        """Its module; FileNotFoundError or ImportError says what is missing."""
-        path = peers / self.path
+        """The peer's module; FileNotFoundError or ImportError says what is missing."""
+        if not self.source.endswith(".py"):
+            return importlib.import_module(self.source)
+        path = peers / self.source
         if not path.exists():
             raise FileNotFoundError(f"there is no {path}")
-        return load_file(path)
-
-
-def load_file(path: Path) -> ModuleType:
-    """A module from its file, whatever package it lies in."""
-    spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
 
 
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
