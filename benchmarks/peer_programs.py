@@ -2,17 +2,17 @@
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from common import alternate, spread
+from common import alternate, quiet, spread
 
 Value = float | np.ndarray
 DISAGREES = "DISAGREES"
-TIMES = ("engram, ms", "peer, ms", "peer / engram")
 
 
 class Comparison(NamedTuple):
@@ -30,9 +30,10 @@ class Comparison(NamedTuple):
     remark: str
     timed: bool = True
 
-    def row(self, peer: str, rounds: int) -> dict[str, object]:
-        """A line of the table: values (of arrays the mean), difference, times in turn."""
-        ours, theirs = (np.asarray(compute(), dtype=np.float64) for compute in (self.ours, self.theirs))
+    def values(self, peer: str) -> dict[str, str]:
+        """A row of the table of values; of arrays it has the mean, but every number is compared."""
+        with quiet():
+            ours, theirs = (np.asarray(compute(), dtype=np.float64) for compute in (self.ours, self.theirs))
         difference = largest_difference(ours, theirs)
         return {
             "quantity": self.quantity,
@@ -41,19 +42,20 @@ class Comparison(NamedTuple):
             "peer's": f"{theirs.mean():.6g}",
             "largest difference": f"{difference:.1e}",
             "verdict": self._verdict(difference),
-            **(self._times(rounds) if self.timed else dict.fromkeys(TIMES, "")),
             "remark": self.remark,
         }
 
     def _verdict(self, difference: float) -> str:
         if self.within is None:
-            return "differs as remarked" if difference else "agrees"
+            return "differs"
         return "agrees" if difference <= self.within else DISAGREES
 
-    def _times(self, rounds: int) -> dict[str, str]:
+    def times(self, peer: str, rounds: int) -> dict[str, str]:
+        """A row of the table of times."""
         rates = alternate({"engram": _counted(self.ours), "peer": _counted(self.theirs)}, rounds)
         ours, theirs = (f"{1000 / np.median(of_program):.3g}" for of_program in rates.values())
-        return dict(zip(TIMES, (ours, theirs, spread(rates["engram"] / rates["peer"])), strict=True))
+        ratio = spread(rates["engram"] / rates["peer"])
+        return {"time": self.quantity, "peer": peer, "engram, ms": ours, "peer, ms": theirs, "peer / engram": ratio}
 
 
 class Peer(NamedTuple):
@@ -67,25 +69,31 @@ class Peer(NamedTuple):
         """The peer's module; FileNotFoundError or ImportError says what is missing."""
         if not self.source.endswith(".py"):
             return importlib.import_module(self.source)
-        path = peers / self.source
+        path, repository = peers / self.source, peers / Path(self.source).parts[0]
         if not path.exists():
             raise FileNotFoundError(f"there is no {path}")
-        spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.path.append(str(repository))  # where the file's own imports lie
+        try:
+            spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(repository))
         return module
 
 
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Absolute; infinite where only one of both is a number."""
+    """Absolute; infinite where only one of both is a number. Raises ValueError unless their shapes are equal."""
     if ours.shape != theirs.shape:
         raise ValueError(f"engram has values of shape {ours.shape}, the peer {theirs.shape}")
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    difference = np.abs(np.where(same, 0, ours - theirs))
+    difference = np.abs(np.subtract(ours, theirs, where=~same, out=np.zeros(ours.shape)))
     return float(np.where(np.isnan(difference), np.inf, difference).max())
 
 
 def _counted(compute: Callable[[], Value]) -> Callable[[], int]:
+    """The same as an action of `alternate`, which counts as one."""
+
     def once() -> int:
         compute()
         return 1
