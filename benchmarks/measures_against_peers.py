@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not values:
             return
         print_table(values)
-        print(f"\nmedian of {options.rounds} rounds, ratios with their range\n")
+        print(f"\nprocessor time of one thread, median of {options.rounds} rounds; of ratios also lowest and highest\n")
         print_table([comparison.times(name, options.rounds) for name, comparison in compared if comparison.timed])
     wrong = [row["quantity"] for row in values if row["verdict"] == DISAGREES]
     if wrong:
