@@ -20,7 +20,7 @@ from engram.analyses.generalization_gap import Mixture
 
 POINTS, CELLS, DIMENSIONS = 1000, 3, 8
 NOISE_OF_MOONS = 0.1
-BANDWIDTHS = {"copying": 0.01, "near the best likelihood": 0.1, "under-fitting": 0.4}
+BANDWIDTHS = {"copying": 0.01, "at the best likelihood": 0.065, "under-fitting": 0.4}
 ROUNDING = 1e-4  # of a percentage in float32, where one sample is 0.1
 FLOAT32 = 1e-3  # of the FLD gap, a hundred times a difference of log densities from products in float32
 

@@ -92,7 +92,7 @@ def test_a_peer_that_is_there_gets_its_rows_and_times(tmp_path, capsys, from_fil
 
 def test_a_peer_that_disagrees_makes_it_fail(tmp_path, capsys, from_files):
     write(tmp_path, shift=0.01)
-    with pytest.raises(SystemExit, match="C_T, copying; C_T, near"):
+    with pytest.raises(SystemExit, match="C_T, copying; C_T, at the best"):
         measures_against_peers.main(["--peers", str(tmp_path), "--rounds", "1"])
     assert peer_programs.DISAGREES in capsys.readouterr().out
 
