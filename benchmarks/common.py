@@ -94,8 +94,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def alternate(actions: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, np.ndarray]:
-    """Units per second of each action, (rounds,); an action returns how many units it did.
+def alternate(
+    actions: Mapping[str, Callable[[], int]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, np.ndarray]:
+    """Units per second by `clock` of each action, (rounds,); an action returns how many units it did.
 
     The actions take turns, every other round in reverse order, so that whatever else the machine does hits all alike.
     A first round is not counted: imports and first allocations belong to nobody.
@@ -103,11 +105,11 @@ def alternate(actions: Mapping[str, Callable[[], int]], rounds: int) -> dict[str
     rates = {name: np.zeros(rounds) for name in actions}
     for number in range(-1, rounds):
         for name in list(actions)[:: 1 if number % 2 else -1]:
-            started = time.perf_counter()
+            started = clock()
             with quiet():
                 units = actions[name]()
             if number >= 0:
-                rates[name][number] = units / (time.perf_counter() - started)
+                rates[name][number] = units / (clock() - started)
     return rates
 
 
