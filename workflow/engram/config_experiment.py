@@ -6,7 +6,7 @@ from engram import catalogue
 from engram.config_given import has, in_given, is_fitted, is_given, settings_of
 from engram.conventions import GIVEN
 from engram.datasets import sizes
-from engram.datasets.known import images_of
+from engram.datasets.known import comes_from, images_of, with_source
 from engram.errors import suggest
 from engram.models.known import KNOWN
 
@@ -19,11 +19,11 @@ def in_experiment(
     known: names of all data sets; estimators and defined: the config's own estimators and datasets.
     """
     if is_given(experiment):
-        return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)})]
+        return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)}, defined)]
     there = {name: estimators[name] for name in experiment["estimators"] if name in estimators}
     return [
         *_in_names(experiment, known, estimators),
-        *_in_analyses(experiment, there),
+        *_in_analyses(experiment, there, defined),
         *_in_model(experiment["model"]),
         *_in_proposals(experiment["model"]["name"], there, estimators),
         *_in_kind_of_training(experiment),
@@ -47,15 +47,16 @@ def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str
     return problems
 
 
-def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list[str]:
+def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """An analysis that is unknown, or that the experiment cannot have; `estimators` are its own."""
-    problems, possible = [], catalogue.analyses_of(estimators, has(experiment))
+    problems, there = [], has(experiment, defined)
+    possible = catalogue.analyses_of(estimators, there)
     for name in experiment.get("analyses", []):
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
         elif name not in possible:
             analysis, words = catalogue.ANALYSES[name], catalogue.READABLE | catalogue.REQUIRED
-            lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in has(experiment)]
+            lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in there]
             needs = " and ".join(lacking) or analysis.needs
             problems.append(f"analyses names {name!r}, which this experiment cannot have: it needs {needs}")
     return problems
@@ -128,7 +129,7 @@ def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[
     problems, membership, dataset = [], experiment["membership"], experiment["dataset"]
     design, folds = membership["design"], membership.get("folds")
     if design in ("k_fold", "null"):
-        images = images_of(dataset, defined.get(dataset))
+        images = images_of(dataset, with_source(dataset, defined))
         most = images and images[0] // (2 if design == "null" else 1)  # half of them are set aside in the null design
         if folds is None:
             problems.append(f"membership lacks folds, which the design {design} needs")
@@ -143,7 +144,8 @@ def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[
 
 def _in_size_of_images(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """A size of images that the experiment's model cannot take."""
-    model, side = experiment["model"]["name"], defined.get(experiment["dataset"], {}).get("image_size")
+    definition = comes_from(with_source(experiment["dataset"], defined) or {})
+    model, side = experiment["model"]["name"], definition.get("image_size")
     if not side or "conv_vae" not in model or ":" in model or sizes.fits(side, side):
         return []
     return [
