@@ -12,6 +12,7 @@ import workspace
 from workspace import edit, planned, snakemake
 
 MODELS = "results/tiny/models/repeat-00.h5"
+PLANTED = "results/datasets/planted.h5"
 OWN_MODEL = """from engram.models.mlp_vae import BernoulliMLPVAE
 
 from my_layers import WIDTHS
@@ -179,6 +180,31 @@ def test_a_folder_of_own_images_counts_by_its_content(folder_of_images, change):
     assert planned(copy, "results/datasets/photos.h5") == {}
     change(images)
     assert planned(copy, "results/datasets/photos.h5") == {"dataset": 1}
+
+
+@pytest.fixture
+def planted(copy):
+    """A copy with canaries in its toy data set."""
+    few = {"doses": [1, 2], "copies": 3, "near_copies": 2, "outliers": 2, "noise": 2}
+    workspace.change(copy, "datasets", planted={"canaries_of": "toy", **few})
+    run = snakemake(copy, PLANTED)
+    assert run.returncode == 0, run.stdout
+    assert planned(copy, PLANTED) == {}
+    return copy
+
+
+def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_in(planted):
+    with np.load(planted / "toy.npz") as file:
+        arrays = dict(file)
+    np.savez(planted / "toy.npz", images=arrays["images"] ^ 1, labels=arrays["labels"])
+    assert planned(planted, PLANTED) == {"dataset": 1}
+    np.savez(planted / "toy.npz", **arrays)
+    assert planned(planted, PLANTED) == {}
+    workspace.change(planted, "datasets", "toy", test_fraction=0.3)
+    assert planned(planted, PLANTED) == {"dataset": 1}
+    workspace.change(planted, "datasets", "toy", test_fraction=0.2)
+    workspace.change(planted, "datasets", "planted", noise=3)
+    assert planned(planted, PLANTED) == {"dataset": 1}
 
 
 def test_a_copy_without_time_stamps_reruns_nothing(finished, tmp_path):

@@ -26,7 +26,7 @@ REQUIRED = {
     "epochs": "log p at stated epochs",
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
-    "canaries": "a data set with planted canaries",
+    "planted": "a data set with planted canaries",
 }
 
 

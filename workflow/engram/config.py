@@ -272,7 +272,9 @@ def _in_canaries(name: str, defined: dict[str, Any]) -> list[str]:
     if source not in known:
         return [f"datasets.{name}.canaries_of is {source!r}, which is unknown; {suggest(source, known)}"]
     if "canaries_of" in defined.get(source, {}):
-        return [f"datasets.{name}.canaries_of is {source!r}, which has canaries itself; name a data set without canaries"]
+        return [
+            f"datasets.{name}.canaries_of is {source!r}, which has canaries itself; name a data set without canaries"
+        ]
     planted, there = number_planted(definition), images_of(source, defined.get(source))
     if there is not None and planted >= there[0]:
         return [
