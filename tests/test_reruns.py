@@ -183,28 +183,25 @@ def test_a_folder_of_own_images_counts_by_its_content(folder_of_images, change):
 
 
 @pytest.fixture
-def planted(copy):
-    """A copy with canaries in its toy data set."""
+def canaries(tmp_path):
+    """A workspace with canaries in its toy data set, in which that alone is made."""
+    folder = workspace.create(tmp_path / "engram")
     few = {"doses": [1, 2], "copies": 3, "near_copies": 2, "outliers": 2, "noise": 2}
-    workspace.change(copy, "datasets", planted={"canaries_of": "toy", **few})
-    run = snakemake(copy, PLANTED)
+    workspace.change(folder, "datasets", planted={"canaries_of": "toy", **few})
+    run = snakemake(folder, PLANTED)
     assert run.returncode == 0, run.stdout
-    assert planned(copy, PLANTED) == {}
-    return copy
+    assert planned(folder, PLANTED) == {}
+    return folder
 
 
-def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_in(planted):
-    with np.load(planted / "toy.npz") as file:
-        arrays = dict(file)
-    np.savez(planted / "toy.npz", images=arrays["images"] ^ 1, labels=arrays["labels"])
-    assert planned(planted, PLANTED) == {"dataset": 1}
-    np.savez(planted / "toy.npz", **arrays)
-    assert planned(planted, PLANTED) == {}
-    workspace.change(planted, "datasets", "toy", test_fraction=0.3)
-    assert planned(planted, PLANTED) == {"dataset": 1}
-    workspace.change(planted, "datasets", "toy", test_fraction=0.2)
-    workspace.change(planted, "datasets", "planted", noise=3)
-    assert planned(planted, PLANTED) == {"dataset": 1}
+def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_in(canaries):
+    arrays = dict(np.load(canaries / "toy.npz"))
+    np.savez(canaries / "toy.npz", images=arrays["images"] ^ 1, labels=arrays["labels"])
+    assert planned(canaries, PLANTED) == {"dataset": 1}
+    np.savez(canaries / "toy.npz", **arrays)
+    assert planned(canaries, PLANTED) == {}
+    workspace.change(canaries, "datasets", "toy", test_fraction=0.3)
+    assert planned(canaries, PLANTED) == {"dataset": 1}
 
 
 def test_a_copy_without_time_stamps_reruns_nothing(finished, tmp_path):
