@@ -1,5 +1,5 @@
 # engram: which training examples has a generative model memorized?
-# Contents: data sets -> membership -> model check -> train -> likelihood -> scores -> analyses -> figures -> report.
+# Contents: data sets -> membership -> model check -> train -> likelihood -> scores -> analyses -> measures -> figures -> report.
 # Everything of an experiment is set in config.yaml; everything made is under results/.
 
 from snakemake.utils import min_version
@@ -22,6 +22,7 @@ include: "rules/likelihood.smk"
 include: "rules/given.smk"
 include: "rules/scores.smk"
 include: "rules/analyses.smk"
+include: "rules/measures.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/paper.smk"

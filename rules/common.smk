@@ -223,6 +223,21 @@ def estimators_read(declared):
     return lambda wildcards: contents.estimators_read(declared, described(wildcards))
 
 
+def measures_read(wildcards):
+    """Input: the scores that judge measures, and the analyses that hold them, by name."""
+    return contents.measures_read(described(wildcards))
+
+
+def measures_declared(wildcards):
+    """A parameter: the measures of each of these analyses."""
+    return contents.measures_declared(described(wildcards))
+
+
+def measures_left_out(wildcards):
+    """A parameter: the measures that the experiment goes without, and why."""
+    return contents.measures_left_out(described(wildcards))
+
+
 def growing(amount):
     """A resource that a job asks more of with every attempt."""
     return lambda wildcards, attempt: amount * attempt

@@ -12,13 +12,14 @@ import torch
 import xarray as xr
 
 from engram import catalogue
-from engram.analyses import stage
+from engram.analyses import measures, stage
 from engram.analyses.inputs import Inputs
 from engram.files import artifacts, inputs
 from engram.files.artifacts import variable
 from engram.files.experiment import Experiment
 from engram.files.provenance import attributes
 from engram.likelihood.quality import Quality
+from engram.report import contents
 from engram.training import trained
 
 EPOCHS = [20, 40]
@@ -66,9 +67,10 @@ def experiment(
             _likelihood(path, name, repeat, log_px, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
-    for number, path in enumerate(paths["scores"].values()):
+    for number, (name, path) in enumerate(paths["scores"].items()):
         offset = 3.0 if number == 0 else 0.0
-        _scores(path, label[:n], shown_class[:n], rng, offset, made_by, wide, alike == "scores", bound)
+        by = made_by | {"estimator": name}
+        _scores(path, label[:n], shown_class[:n], rng, offset, by, wide, alike == "scores", bound)
     return paths
 
 
@@ -89,9 +91,25 @@ def _dataset(path, label, shown_class, n, shape, rng, made_by, alike) -> None:
         "label": variable(("sample",), shown_class.astype(np.int16), "1", "class of the image"),
         "split": variable(("sample",), (np.arange(len(label)) >= n).astype(np.int8), "1", "1 test image"),
         "source_index": variable(("sample",), np.arange(len(label), dtype=np.int32), "1", "index in the source"),
+        **_canaries(len(label), n),
     }
     described = {"image_shape": list(shape), "label_names": list("0123456789"), "dataset": "discs", "source": "made up"}
     artifacts.write(path, "dataset", variables, made_by | described)
+
+
+def _canaries(images, n) -> dict:
+    """What up to half of the n images to train on are said to be: copies, near copies, outliers and noise, in turn."""
+    planted = [("copy", dose) for dose in (8, 4, 2, 1) for _ in range(2)]
+    planted += [(kind, dose) for _ in range(5) for kind, dose in (("near copy", 2), ("outlier", 1), ("noise", 1))]
+    rows = [(kind, dose, number) for number, (kind, dose) in enumerate(planted) for _ in range(dose)][: n // 2]
+    ordinary = [("", 0, -1)] * (images - len(rows))
+    kind, dose, group = zip(*rows, *ordinary, strict=True)
+    group = np.where(np.array(dose) > 1, group, -1)
+    return {
+        "canary": variable(("sample",), np.array(kind, dtype=object), "1", "what was planted"),
+        "dose": variable(("sample",), np.array(dose, np.int32), "1", "times"),
+        "group": variable(("sample",), group, "1", "group"),
+    }
 
 
 def _membership(path, label, n, made_by) -> None:
@@ -197,9 +215,23 @@ def analysed(folder: Path, **settings) -> dict:
     }
     with patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
+            if "measures" in catalogue.ANALYSES[name].reads and "measures" not in files:
+                files["measures"] = paths["measures"] = gathered(folder, paths)
             asked = {what: files[what] for what in catalogue.ANALYSES[name].reads}
             stage.run(name, asked, [*paths["scores"]], path, "synthetic", 1)
     return paths
+
+
+def gathered(folder: Path, paths: dict) -> Path:
+    """The table of measures of the analyses that have been made, judged by the last estimator."""
+    described = {"analyses": {name: path for name, path in paths["analyses"].items() if path.exists()}}
+    declared = contents.measures_declared(described)
+    analyses = {name: described["analyses"][name] for name in declared}
+    judge, table = [*paths["scores"].values()][-1], folder / "measures.h5"
+    left_out = {"a measure": "the experiment's `analyses` leaves out an analysis"}
+    about = {"declared": declared, "left_out": left_out, "experiment": "synthetic", "seed": 1}
+    measures.run(table, folder / "measures.csv", judge, analyses, **about)
+    return table
 
 
 def read(folder: Path, **settings) -> Experiment:

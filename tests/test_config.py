@@ -420,6 +420,10 @@ ANALYSES = {
         ["encoder_part"],
         "quickstart.analyses names 'encoder_part', which this experiment cannot have: it needs two",
     ),
+    "unplanted": (
+        ["neighbors", "canaries"],
+        "quickstart.analyses names 'canaries', which this experiment cannot have: it needs a data set with planted canaries",
+    ),
 }
 
 

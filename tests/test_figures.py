@@ -23,7 +23,7 @@ from synthetic import FIGURES
 def draw(name, experiment) -> Figure:
     """A figure of the catalogue from what it reads of an experiment."""
     there = {"scores": experiment.scores, "dataset": experiment.dataset, **experiment.analyses}
-    there |= {"models": experiment.folds, "full_model": experiment.full}
+    there |= {"models": experiment.folds, "full_model": experiment.full, "measures": experiment.measures}
     return drawing(name)(*(there[what] for what in catalogue.FIGURES[name].reads))
 
 

@@ -360,8 +360,8 @@ def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are
     theirs, halves = (engram.load(workflow / "results" / name) for name in ("theirs", "halves"))
     assert theirs.dataset["images"].values.reshape(N, 3, 3).tolist() == pictures().tolist()
     assert list(theirs.scores) == list(halves.scores) == ["given"]
-    assert list(halves.analyses) == ["density_split", "membership_inference"]
-    assert list(theirs.analyses) == ["duplicates", "density_split", "membership_inference"]
+    assert list(halves.analyses) == ["agreement", "density_split", "membership_inference"]
+    assert list(theirs.analyses) == ["agreement", "duplicates", "density_split", "membership_inference"]
     with pytest.raises(UserError, match="halves: has no images, because its log p was given without any"):
         _ = halves.dataset
     with pytest.raises(UserError, match="theirs: has no models, because its log p was given"):
@@ -374,10 +374,10 @@ def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
         name: sorted(path.stem for path in workflow.glob(f"results/{name}/figures/*.png"))
         for name in ("theirs", "halves")
     }
-    with_pictures = ["density_split", "duplicates", "error_by_repeats", "grids", "membership_inference"]
-    assert figures["theirs"] == [*with_pictures, "quantiles", "score_histogram"]
-    assert figures["halves"] == ["membership_inference", "score_histogram"]
-    assert page.count("data:image/png;base64,") == 9
+    with_pictures = ["agreement", "density_split", "disagreement", "duplicates", "error_by_repeats", "grids"]
+    assert figures["theirs"] == [*with_pictures, "membership_inference", "quantiles", "score_histogram"]
+    assert figures["halves"] == ["agreement", "membership_inference", "score_histogram"]
+    assert page.count("data:image/png;base64,") == 12
     for title, needs in (
         ("What was memorized, and what was not", "a data set"),
         ("The score during training", "log p at stated epochs"),

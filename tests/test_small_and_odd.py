@@ -37,7 +37,7 @@ def odd(request, tmp_path_factory):
 
 def draw(name, experiment):
     there = {"scores": experiment.scores, "dataset": experiment.dataset, **experiment.analyses}
-    there |= {"models": experiment.folds, "full_model": experiment.full}
+    there |= {"models": experiment.folds, "full_model": experiment.full, "measures": experiment.measures}
     return drawing(name)(*(there[what] for what in catalogue.FIGURES[name].reads))
 
 

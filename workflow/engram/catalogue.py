@@ -20,6 +20,7 @@ READABLE = {
     "likelihoods": "likelihoods",
     "last_likelihoods": "likelihoods of the last scored epoch",
     "scores": "scores",
+    "measures": "a table of measures, and so an analysis that has any",
 }
 # What else an analysis or a figure may require, and experiments can lack.
 REQUIRED = {
@@ -38,6 +39,13 @@ def every(estimators: Estimators) -> tuple[str, ...]:
 def several(estimators: Estimators) -> tuple[str, ...]:
     """All of them, if there are two or more to compare."""
     return tuple(estimators) if len(estimators) > 1 else ()
+
+
+def judge(estimators: Estimators) -> str:
+    """The estimator whose scores other measures are judged by: the first of an unbiased statistic, or else the first."""
+    return next(
+        (name for name, settings in estimators.items() if settings["statistic"] == "mean_log"), next(iter(estimators))
+    )
 
 
 def encoder_and_laplace(estimators: Estimators) -> tuple[str, ...]:
@@ -170,6 +178,18 @@ ANALYSES = {
             "rmia": Measure("attack: RMIA", SHADOWS),
         },
     ),
+    # What judges the others comes last.
+    "agreement": Analysis(
+        "Agreement of measures",
+        "How far other measures agree with the score, and on which images they do not.",
+        reads=("measures",),
+    ),
+    "canaries": Analysis(
+        "Canaries",
+        "How well measures find planted images, and how they rise with the number of copies.",
+        reads=("measures", "dataset"),
+        requires=("planted",),
+    ),
 }
 
 FIGURES = {
@@ -222,6 +242,21 @@ FIGURES = {
         "ROC curves of attacks that read nothing but log p.",
         reads=("membership_inference", "scores"),
     ),
+    "agreement": Figure(
+        "Measures and the score",
+        "How far other measures agree with the score, and how well they find what it finds.",
+        reads=("agreement", "measures"),
+    ),
+    "disagreement": Figure(
+        "Where measures and the score disagree",
+        "Images on which a measure and the score disagree most.",
+        reads=("agreement", "measures", "dataset"),
+    ),
+    "canaries": Figure(
+        "Planted canaries",
+        "How well measures find planted images, and how they rise with the number of copies.",
+        reads=("canaries", "measures", "dataset"),
+    ),
 }
 
 # Figures of a reproduction set two experiments side by side, those at the paper's two learning rates; their files are called
@@ -244,7 +279,9 @@ PAPER_FIGURES = {
 }
 
 
-EVERYTHING = frozenset({*READABLE, *REQUIRED})  # what an experiment has whose models are trained here
+# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and whether canaries on
+# its data set.
+EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", "planted"})
 
 
 def analyses_of(
@@ -252,24 +289,35 @@ def analyses_of(
 ) -> list[str]:
     """Names of the analyses of an experiment with these estimators: those that it can have, or the `chosen` ones of them.
 
-    `there` is what the experiment has of READABLE and REQUIRED.
+    `there` is what the experiment has of READABLE and REQUIRED, but for its measures.
     """
-    return [
-        name
-        for name, analysis in ANALYSES.items()
-        if (chosen is None or name in chosen)
-        and analysis.estimators(estimators)
-        and {*analysis.reads, *analysis.requires} <= {*there}
-    ]
+    computed = _possible(ANALYSES, estimators, there, chosen)
+    return _possible(ANALYSES, estimators, {*there, *measures_of(computed)}, chosen)
 
 
 def figures_of(
     estimators: Estimators, there: Collection[str] = EVERYTHING, chosen: Collection[str] | None = None
 ) -> list[str]:
     """Names of the figures that it has, by the same arguments: those whose analyses it has, and what they require."""
-    there = {*there, *analyses_of(estimators, there, chosen)}
+    analyses = analyses_of(estimators, there, chosen)
+    return _possible(FIGURES, estimators, {*there, *analyses, *measures_of(analyses)}, None)
+
+
+def _possible(
+    declared: Mapping[str, Analysis | Figure],
+    estimators: Estimators,
+    there: Collection[str],
+    chosen: Collection[str] | None,
+) -> list[str]:
     return [
         name
-        for name, figure in FIGURES.items()
-        if {*figure.reads, *figure.requires} <= there and figure.estimators(estimators)
+        for name, entry in declared.items()
+        if (chosen is None or name in chosen)
+        and entry.estimators(estimators)
+        and {*entry.reads, *entry.requires} <= {*there}
     ]
+
+
+def measures_of(analyses: Collection[str]) -> set[str]:
+    """What there is to read of the measures of some analyses."""
+    return {"measures"} if any(ANALYSES[name].measures for name in analyses) else set()

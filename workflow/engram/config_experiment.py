@@ -49,9 +49,10 @@ def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str
 
 def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """An analysis that is unknown, or that the experiment cannot have; `estimators` are its own."""
-    problems, there = [], has(experiment, defined)
-    possible = catalogue.analyses_of(estimators, there)
-    for name in experiment.get("analyses", []):
+    chosen, problems, there = experiment.get("analyses", []), [], has(experiment, defined)
+    possible = catalogue.analyses_of(estimators, there, chosen)
+    there |= catalogue.measures_of(possible)
+    for name in chosen:
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
         elif name not in possible:

@@ -64,21 +64,16 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
 
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
-    is_planted = "canaries_of" in defined.get(experiment.get("dataset"), {})
+    planted = {"planted"} if "canaries_of" in defined.get(experiment.get("dataset"), {}) else set()
     if not is_given(experiment):
-        lacking = {
-            "epochs": is_fitted(experiment),
-            "shadows": experiment["membership"]["repeats"] < 2,
-            "planted": not is_planted,
-        }
-        return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
+        lacking = {"epochs": is_fitted(experiment), "shadows": experiment["membership"]["repeats"] < 2}
+        return {*catalogue.EVERYTHING, *planted} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
         "repeats": "repeat" in experiment["membership"],
-        "planted": is_planted,
     }
-    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows"}
+    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *planted}
     return there | {what for what, is_there in optional.items() if is_there}
 
 

@@ -43,6 +43,7 @@ class Experiment:
     scores       by estimator, such as scores["corrected"]; xarray: score, standard_error (epoch, sample), nats, p_value,
                  q_value (sample), null_quantiles, ...
     analyses     by name, such as analyses["neighbors"]; xarray
+    measures     xarray: every measure of memorization, (sample) each, beside score, standard_error, p_value and q_value
 
     An experiment whose log p was given has no models, one estimator, called "given", and a data set only with images.
 
@@ -72,6 +73,10 @@ class Experiment:
             if _checksum(path) == wanted:
                 return artifacts.read(path, "dataset")
         raise UserError(f"{folder}: holds no data set with the checksum that {self.folder / 'membership.h5'} names")
+
+    @cached_property
+    def measures(self) -> xr.Dataset:
+        return artifacts.read(self.folder / "measures.h5", "measures")
 
     def likelihood(self, estimator: str, repeat: int | str, epoch: int) -> xr.Dataset:
         """log_px, elbo, standard_error (nats), effective_samples, ... (model, draw, sample) of one repeat's models.

@@ -15,7 +15,7 @@ class Inputs:
     `scores` are empty, `dataset` and `membership` None, and the others missing, where they are not read.
     `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs, and `models[repeat](epoch)` those
     of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
-    of the last scored epoch by estimator.
+    of the last scored epoch by estimator. `measures` is the table of engram.analyses.measures.
     """
 
     experiment: str
@@ -27,6 +27,7 @@ class Inputs:
     last_likelihoods: Mapping[str, Sequence[str | Path]] | None = None
     models: Sequence[Callable[[int], list[Any]]] | None = None
     likelihoods: Mapping[str, Mapping[int, Sequence[str | Path]]] | None = None
+    measures: xr.Dataset | None = None
 
     @property
     def first(self) -> xr.Dataset:
@@ -36,7 +37,8 @@ class Inputs:
     @property
     def dataset_sha256(self) -> str:
         """Checksum of the images that all of it is about."""
-        return (self.first if self.scores else self.dataset).attrs["dataset_sha256"]
+        about_images = self.first if self.scores else self.dataset if self.measures is None else self.measures
+        return about_images.attrs["dataset_sha256"]
 
     @property
     def epoch(self) -> int:

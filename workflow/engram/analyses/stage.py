@@ -24,7 +24,8 @@ def run(
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
     `paths` are those of what the analysis reads: dataset, membership, full_model, models, one for each repeat, scores, one for
-    each of `estimators` (None where it reads no scores), and likelihoods and last_likelihoods, of all of these.
+    each of `estimators` (None where it reads no scores), likelihoods and last_likelihoods, of all
+    of these, and measures.
     """
     started = time.perf_counter()
     # By name, so that one analysis does not count as the code of another: rules hand the names to the content hash.
@@ -56,6 +57,7 @@ def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment:
         last_likelihoods=_by_estimator(paths["last_likelihoods"]) if "last_likelihoods" in paths else None,
         models=[_loader(path, "load_models") for path in paths["models"]] if "models" in paths else None,
         likelihoods=_by_epoch(paths["likelihoods"]) if "likelihoods" in paths else None,
+        measures=artifacts.read(paths["measures"], "measures") if "measures" in paths else None,
     )
 
 

@@ -11,7 +11,8 @@ from engram.files import artifacts, inputs
 
 @dataclass(frozen=True)
 class Experiment:
-    """Scores by estimator; and, as far as there are any, the data set, analyses by name and the losses of trainings.
+    """Scores by estimator; and, as far as there are any, the data set, analyses by name, the table of measures and the losses of
+    trainings.
 
     `folds` are the losses of each repeat's models, `full` those of the model trained on everything.
     """
@@ -22,6 +23,7 @@ class Experiment:
     analyses: Mapping[str, xr.Dataset] = field(default_factory=dict)
     folds: Sequence[xr.Dataset] = ()
     full: xr.Dataset | None = None
+    measures: xr.Dataset | None = None
 
     @property
     def trained(self) -> xr.Dataset | None:
@@ -30,9 +32,12 @@ class Experiment:
 
     @classmethod
     def read(cls, paths: Mapping[str, Any]) -> "Experiment":
-        """From its name and the paths of its scores (by estimator); dataset, analyses (by name), models (of every repeat) and
-        full_model may be absent, but a file that is named must exist."""
-        full, dataset = paths.get("full_model"), paths.get("dataset")
+        """From its name and the paths of its scores (by estimator).
+
+        dataset, analyses (by name), models (of every repeat), full_model and measures may be absent, but a file that is named
+        must exist.
+        """
+        full, dataset, measures = (paths.get(kind) for kind in ("full_model", "dataset", "measures"))
         return cls(
             name=paths["name"],
             dataset=artifacts.read(dataset, "dataset") if dataset else None,
@@ -40,4 +45,5 @@ class Experiment:
             analyses={name: artifacts.read(path, name) for name, path in paths.get("analyses", {}).items()},
             folds=[inputs.losses(path) for path in paths.get("models", [])],
             full=inputs.losses(full) if full else None,
+            measures=artifacts.read(measures, "measures") if measures else None,
         )

@@ -61,5 +61,8 @@ class Layout:
     def analysis(self, name: str) -> str:
         return f"{self.folder}/analyses/{name}.h5"
 
+    def measures(self, ending: str = "h5") -> str:
+        return f"{self.folder}/measures.{ending}"
+
     def figure(self, name: str, ending: str) -> str:
         return f"{self.folder}/figures/{name}.{ending}"

@@ -35,14 +35,15 @@ def experiment(config: Config, name: str) -> Description:
     """Name, settings, the settings of estimators, and the paths of all artifacts of an experiment, by kind.
 
     Paths are under dataset, membership, models (of every repeat), full_model, likelihoods, last_likelihoods (of the last scored
-    epoch, by estimator), scores (by estimator), analyses and figures (by name; figures as PNG). Where log p is given there are
-    no models and no full model, and a dataset only with images. `has` is what it has of catalogue.READABLE and REQUIRED;
-    `stands_for` names the reproductions that it is part of.
+    epoch, by estimator), scores (by estimator), analyses and figures (by name; figures as PNG), and measures (None without an
+    analysis that has any). Where log p is given there are no models and no full model, and a dataset only with images. `has` is
+    what it has of catalogue.READABLE and REQUIRED; `stands_for` names the reproductions that it is part of.
     """
     settings, paths = config["experiments"][name], Layout(name)
     estimators = {each: engram_config.estimator(config, name, each) for each in estimators_of(settings)}
     there = has(settings, config.get("datasets") or {})
     chosen, last_epoch = settings.get("analyses"), [max(scored_epochs(settings))]
+    analyses = catalogue.analyses_of(estimators, there, chosen)
     return {
         "name": name,
         "settings": settings,
@@ -56,7 +57,8 @@ def experiment(config: Config, name: str) -> Description:
         "likelihoods": [path for each in estimators for path in likelihoods(config, name, each)],
         "last_likelihoods": {each: likelihoods(config, name, each, last_epoch) for each in estimators},
         "scores": {each: paths.scores(each) for each in estimators},
-        "analyses": {each: paths.analysis(each) for each in catalogue.analyses_of(estimators, there, chosen)},
+        "analyses": {each: paths.analysis(each) for each in analyses},
+        "measures": paths.measures() if any(catalogue.ANALYSES[each].measures for each in analyses) else None,
         "figures": {each: paths.figure(each, "png") for each in catalogue.figures_of(estimators, there, chosen)},
     }
 
@@ -101,12 +103,14 @@ def results(config: Config, name: str) -> list[str]:
     """Every artifact of an experiment that stands behind its part of the report."""
     described = experiment(config, name)
     figures = [Layout(name).figure(figure, ending) for figure in described["figures"] for ending in ("pdf", "png")]
-    return [*described["likelihoods"], *scores(config, name), *described["analyses"].values(), *figures]
+    tables = [Layout(name).measures(ending) for ending in ("h5", "csv")] if described["measures"] else []
+    return [*described["likelihoods"], *scores(config, name), *described["analyses"].values(), *tables, *figures]
 
 
 def files(described: Description, kinds: Iterable[str] = ("scores", "analyses", "figures")) -> list[str]:
     """Every file that the report of an experiment reads."""
-    single = filter(None, [described["dataset"], described["membership"], described["full_model"]])
+    kinds_of_one = ("dataset", "membership", "full_model", "measures")
+    single = filter(None, (described[kind] for kind in kinds_of_one))
     return [
         *single,
         *described["models"],
@@ -142,6 +146,44 @@ def inputs(declared: Declared, described: Description) -> dict[str, str | list[s
     if "last_likelihoods" in files:
         files["last_likelihoods"] = [path for each in estimators for path in paths["last_likelihoods"][each]]
     return files
+
+
+def measures_read(described: Description) -> dict[str, str]:
+    """Paths of the scores that judge an experiment's measures, and of the analyses that hold them, by name."""
+    analyses = {name: described["analyses"][name] for name in measures_declared(described)}
+    return {"scores": described["scores"][catalogue.judge(described["estimators"])], **analyses}
+
+
+def measures_declared(described: Description) -> dict[str, dict[str, dict[str, Any]]]:
+    """The measures of an experiment's analyses, as plain values: {analysis: {measure: {title, uses, falls}}}."""
+    of_analyses = {name: catalogue.ANALYSES[name].measures for name in described["analyses"]}
+    return {
+        name: {column: measure._asdict() for column, measure in measures.items()}
+        for name, measures in of_analyses.items()
+        if measures
+    }
+
+
+def measures_left_out(described: Description) -> dict[str, str]:
+    """Titles of the measures that an experiment goes without, each with the reason."""
+    reasons = {name: _why_without(name, described) for name in catalogue.ANALYSES if name not in described["analyses"]}
+    return {
+        measure.title: reason
+        for name, reason in reasons.items()
+        for measure in catalogue.ANALYSES[name].measures.values()
+    }
+
+
+def _why_without(name: str, described: Description) -> str:
+    """Why an experiment lacks an analysis."""
+    if name not in described["settings"].get("analyses", catalogue.ANALYSES):
+        return f"the experiment's `analyses` leaves out {name}"
+    declared = catalogue.ANALYSES[name]
+    lacking = [
+        catalogue.READABLE[what] for what in declared.reads if what in catalogue.READABLE and not described[what]
+    ]
+    lacking += [catalogue.REQUIRED[what] for what in declared.requires if what not in described["has"]]
+    return f"it needs {' and '.join(lacking) or declared.needs}"
 
 
 def _required_by(what: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from engram.files.kept import digest
 from engram.files.layout import Layout
 from engram.likelihood.quality import Quality
 from engram.paper import claims
-from engram.report import copies
+from engram.report import copies, measures
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
 from engram.scores.summary import error_of_draws, is_bound, is_tested, number_memorized, power, summarize
@@ -89,6 +89,7 @@ def _section(
             ]
         ),
         "figures": [*_figures(described)],
+        "agreement": _agreement(described, experiment),
         "is_given": is_given(described["settings"]),
         "tests_claims": tests_claims,
         "findings": {claim: [finding for finding in findings if finding.claim == claim] for claim in claims.CLAIMS},
@@ -149,6 +150,19 @@ def _cautions(experiment: Experiment) -> list[str]:
     """What speaks against all estimators alike."""
     analysis = experiment.analyses.get("duplicates")
     return [] if analysis is None else copies.leak(analysis, experiment.dataset["split"].values)
+
+
+def _agreement(described: Mapping[str, Any], experiment: Experiment) -> dict[str, Any] | None:
+    """The measures beside the score, and those that there are not; None without an analysis of their agreement."""
+    analysis = experiment.analyses.get("agreement")
+    if analysis is None:
+        return None
+    return {
+        "sentences": measures.sentences(analysis, experiment.measures),
+        "rows": [*measures.rows(analysis, experiment.measures)],
+        "absent": measures.absent(experiment.measures),
+        "path": described["measures"],
+    }
 
 
 def _worth(scores: xr.Dataset) -> dict[str, str]:
@@ -323,7 +337,7 @@ def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:
 
 def _paths(described: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Label and path of the artifacts, and which variables of an analysis have a value per image."""
-    yield from ((kind, described[kind], "") for kind in ("dataset", "membership") if described.get(kind))
+    yield from ((kind, described[kind], "") for kind in ("dataset", "membership", "measures") if described.get(kind))
     yield from ((f"scores, {name}", path, "") for name, path in described["scores"].items())
     for name, path in described.get("analyses", {}).items():
         yield f"analysis {name}", path, ", ".join(ANALYSES[name].columns)
