@@ -1,20 +1,25 @@
 """Canaries judged: measures whose detection and dose response are known, and a density whose memorization of copies is."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from scipy.stats import mannwhitneyu
 
 import oracles
+import synthetic
 from engram.analyses import canaries
 from engram.analyses.canaries import Planted, detection, median, trend
 from engram.datasets.canaries import KINDS, plant
 from engram.datasets.image_set import from_source
 from engram.designs.membership import design
+from engram.figures.canaries import canaries as draw
 from engram.files.artifacts import TEST, TRAIN
+from engram.report import contents
 from engram.scores import intervals
 
 FEW = {"canaries_of": "pool", "doses": [1, 2, 4, 8], "copies": 8, "near_copies": 10, "outliers": 12, "noise": 9}
@@ -182,3 +187,36 @@ def test_held_out_apart_copies_look_as_if_nothing_was_memorized(dataset, image_s
     assert judged(dataset, score)["area"].sel(kind="copy", measure="score") == 0
     together, _, _ = kernel_scores(image_set, "together", bandwidth)
     assert together[is_copy].min() > 1
+
+
+def test_the_figure_shows_every_measure_that_has_values_and_the_score_first(tmp_path):
+    read = synthetic.read(tmp_path)
+    analysis, nothing = read.analyses["canaries"], "rho"
+    for name in ("area", "area_low", "area_high"):
+        analysis[name].loc[{"measure": nothing}] = np.nan
+    areas, doses = draw(analysis, read.measures, read.dataset).axes[1:]
+    titles = {"score": "score M"} | json.loads(read.measures.attrs["titles"])
+    shown = [label.get_text() for label in areas.get_yticklabels()]
+    with_values = analysis["measure"].values[np.isfinite(analysis["area"].values).any(axis=1)]
+    assert shown[0] == "score M" and {*shown} == {titles[name] for name in with_values}
+    assert titles[nothing] not in shown and 2 < len(shown) < len(titles)
+    numbers = [text.get_text() for text in areas.texts]
+    assert numbers[: analysis.sizes["kind"]] == [
+        f"{value:.2f}" for value in analysis["area"].sel(measure="score").values
+    ]
+    assert doses.get_xlabel() == "times an image stands in the training set"
+
+
+def test_only_experiments_with_canaries_are_judged_by_them():
+    config = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+    planted, plain = (contents.experiment(config, name) for name in ("digits_canaries", "quickstart"))
+    assert {"canaries"} <= {*planted["analyses"]} & {*planted["figures"]}
+    assert not {"canaries"} & ({*plain["analyses"]} | {*plain["figures"]})
+    config["experiments"]["digits_canaries"]["analyses"] = ["neighbors"]
+    assert "canaries" not in contents.experiment(config, "digits_canaries")["figures"]
+    config["experiments"]["theirs"] = {
+        "log_px": "a",
+        "membership": {"in_training": "b"},
+        "dataset": "digits_with_canaries",
+    }
+    assert "canaries" in contents.experiment(config, "theirs")["analyses"]
