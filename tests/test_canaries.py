@@ -204,7 +204,7 @@ def test_the_figure_shows_every_measure_that_has_values_and_the_score_first(tmp_
     assert numbers[: analysis.sizes["kind"]] == [
         f"{value:.2f}" for value in analysis["area"].sel(measure="score").values
     ]
-    assert doses.get_xlabel() == "times an image stands in the training set"
+    assert doses.get_xlabel() == "times in the training set"
 
 
 def test_only_experiments_with_canaries_are_judged_by_them():

@@ -109,7 +109,7 @@ def _doses(axes: Axes, analysis: xr.Dataset, titles: dict[str, str]) -> None:
     axes.axhline(0.5, color="black", linewidth=0.7, linestyle=":")
     axes.set_xscale("log", base=2)
     axes.set_xticks(dose, [f"{each}" for each in dose])
-    axes.set(ylim=(-0.02, 1.02), xlabel="times an image stands in the training set")
+    axes.set(ylim=(-0.02, 1.02), xlabel="times in the training set")
     axes.set_ylabel("median share of\nordinary images below")
     axes.set_box_aspect(1)
     axes.set_anchor("N")
