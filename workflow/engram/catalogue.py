@@ -178,6 +178,36 @@ ANALYSES = {
             "rmia": Measure("attack: RMIA", SHADOWS),
         },
     ),
+    "predictors": Analysis(
+        "Predictors",
+        "Whether memorization can be told from the images alone, or from the gradients of one model.",
+        reads=("dataset", "full_model", "scores"),
+        columns=(
+            "distance_5nn",
+            "pca_leverage",
+            "distance_from_class_mean",
+            "surprisal",
+            "loss_trajectory",
+            "loss_drop",
+            "gradient_norm",
+            "tracin",
+            "tracin_last_layer",
+            "ekfac_self_influence",
+        ),
+        minutes=120,
+        measures={
+            "distance_5nn": Measure("distance to 5 nearest", IMAGES),
+            "pca_leverage": Measure("leverage", IMAGES),
+            "distance_from_class_mean": Measure("distance from class mean", IMAGES),
+            "surprisal": Measure("-log p", ONE_MODEL),
+            "loss_trajectory": Measure("-log p, mean over epochs", ONE_MODEL),
+            "loss_drop": Measure("drop of -log p", ONE_MODEL),
+            "gradient_norm": Measure("gradient norm", ONE_MODEL),
+            "tracin": Measure("TracIn", ONE_MODEL),
+            "tracin_last_layer": Measure("TracIn, last layer", ONE_MODEL),
+            "ekfac_self_influence": Measure("EK-FAC self-influence", ONE_MODEL),
+        },
+    ),
     # What judges the others comes last.
     "agreement": Analysis(
         "Agreement of measures",
@@ -241,6 +271,11 @@ FIGURES = {
         "Membership inference",
         "ROC curves of attacks that read nothing but log p.",
         reads=("membership_inference", "scores"),
+    ),
+    "predictors": Figure(
+        "Cheap predictors",
+        "Rank correlation with the score of measures that need one model or none.",
+        reads=("predictors", "scores"),
     ),
     "agreement": Figure(
         "Measures and the score",

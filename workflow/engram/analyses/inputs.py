@@ -15,7 +15,8 @@ class Inputs:
     `scores` are empty, `dataset` and `membership` None, and the others missing, where they are not read.
     `full_model(epoch)` loads the model trained on everything as it was after `epoch` epochs, and `models[repeat](epoch)` those
     of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
-    of the last scored epoch by estimator. `measures` is the table of engram.analyses.measures.
+    of the last scored epoch by estimator. `training` are the settings by which the full model was trained, None if it was fitted.
+    `measures` is the table of engram.analyses.measures.
     """
 
     experiment: str
@@ -28,6 +29,7 @@ class Inputs:
     models: Sequence[Callable[[int], list[Any]]] | None = None
     likelihoods: Mapping[str, Mapping[int, Sequence[str | Path]]] | None = None
     measures: xr.Dataset | None = None
+    training: Mapping[str, Any] | None = None
 
     @property
     def first(self) -> xr.Dataset:

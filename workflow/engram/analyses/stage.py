@@ -58,6 +58,7 @@ def read(paths: Mapping[str, Any], estimators: Sequence[str] | None, experiment:
         models=[_loader(path, "load_models") for path in paths["models"]] if "models" in paths else None,
         likelihoods=_by_epoch(paths["likelihoods"]) if "likelihoods" in paths else None,
         measures=artifacts.read(paths["measures"], "measures") if "measures" in paths else None,
+        training=_training(paths["full_model"]) if "full_model" in paths else None,
     )
 
 
@@ -72,6 +73,11 @@ def _by_estimator(likelihoods: Sequence[str | Path]) -> dict[str, list[str | Pat
 def _by_epoch(likelihoods: Sequence[str | Path]) -> dict[str, dict[int, list[str | Path]]]:
     """Likelihood files by estimator, then by epoch."""
     return {name: inputs.likelihoods_by_epoch(files) for name, files in _by_estimator(likelihoods).items()}
+
+
+def _training(path: str | Path) -> dict[str, Any] | None:
+    """The settings of the training that a file of models says it is of; None of models that were fitted."""
+    return json.loads(artifacts.attributes(path, "models")["values"]).get("training")
 
 
 def _loader(path: str | Path, load: str = "load_model") -> Callable[[int], Any]:
