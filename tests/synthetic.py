@@ -27,8 +27,12 @@ TRAINED = 40
 TOP = 7  # index of the image with the highest score
 SCORES = ["score", "score_log_mean_exp", "score_size_matched", "score_mean_log"]
 QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.999]
-# Those that every experiment has, whatever its estimators.
-ANALYSES = [name for name, analysis in catalogue.ANALYSES.items() if analysis.estimators is catalogue.every]
+# Those that every experiment has, whatever its estimators; halves and cohorts have designs of their own.
+ANALYSES = [
+    name
+    for name, analysis in catalogue.ANALYSES.items()
+    if analysis.estimators is catalogue.every and not {"halves", "cohorts"} & {*analysis.requires}
+]
 FIGURES = [name for name, figure in catalogue.FIGURES.items() if set(figure.reads) <= {*catalogue.READABLE, *ANALYSES}]
 
 
@@ -58,13 +62,16 @@ def experiment(
     made_by = attributes("synthetic", seed, {}, dataset_sha256="0" * 64, wall_seconds=12.3, device="cpu")
     _dataset(paths["dataset"], label, shown_class, n, shape, rng, made_by, alike == "images")
     _membership(paths["membership"], shown_class, n, made_by)
-    paths["last_likelihoods"], level = {}, rng_of_log_px.normal(-90, 15, len(label))
+    paths["last_likelihoods"], paths["likelihoods"] = {}, []
+    level = rng_of_log_px.normal(-90, 15, len(label))
     for name in estimators:
-        files = [folder / f"{name}-repeat-0{repeat}.h5" for repeat in range(2)]
-        paths["last_likelihoods"][name] = files
-        for repeat, path in enumerate(files):
-            log_px = _log_px(level, _in_training(len(label), n), rng_of_log_px, alike == "scores")
-            _likelihood(path, name, repeat, log_px, made_by)
+        for epoch in EPOCHS[::-1]:
+            files = [folder / f"{name}-repeat-0{repeat}-epoch-{epoch}.h5" for repeat in range(2)]
+            paths["likelihoods"] += files
+            paths["last_likelihoods"].setdefault(name, files)
+            for repeat, path in enumerate(files):
+                log_px = _log_px(level, _in_training(len(label), n), rng_of_log_px, alike == "scores")
+                _likelihood(path, name, repeat, epoch, log_px, made_by)
     for path, count in (*((path, 5) for path in paths["models"]), (paths["full_model"], 1)):
         _models(path, count, rng, made_by | {"image_shape": list(shape), "observation": "binary"})
     for number, (name, path) in enumerate(paths["scores"].items()):
@@ -135,13 +142,13 @@ def _log_px(level, in_training, rng, alike) -> np.ndarray:
     return np.full(in_training.shape, -90.0) if alike else level + rng.normal(0, 1, in_training.shape) + 2 * in_training
 
 
-def _likelihood(path, estimator, repeat, log_px, made_by) -> None:
+def _likelihood(path, estimator, repeat, epoch, log_px, made_by) -> None:
     variables = {
         "log_px": variable(("model", "draw", "sample"), log_px[:, None].astype(np.float32), "nats", "log p"),
         "repeat": variable(("model",), np.full(5, repeat), "1", "repeat"),
         "fold": variable(("model",), np.arange(5), "1", "fold"),
     }
-    values = {"estimator": estimator, "values": json.dumps({"epoch": EPOCHS[-1]})}
+    values = {"estimator": estimator, "values": json.dumps({"epoch": epoch})}
     artifacts.write(path, "likelihood", variables, made_by | values)
 
 

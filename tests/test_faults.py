@@ -18,6 +18,7 @@ import faults
 import workspace
 from engram import datasets
 from engram.catalogue import FIGURES, analyses_of, figures_of
+from engram.config_given import has
 from engram.errors import UserError
 from engram.figures import style
 from engram.files import artifacts
@@ -104,8 +105,8 @@ CONSUMERS = [
     {"tiny/scores/corrected.h5": "tiny/analyses/density_split.h5"},
     {
         f"tiny/analyses/{name}.h5": f"tiny/figures/{figure}.png"
-        for figure in figures_of(ESTIMATORS)
-        for name in analyses_of(ESTIMATORS)
+        for figure in figures_of(ESTIMATORS, has(workspace.TINY, {}))
+        for name in analyses_of(ESTIMATORS, has(workspace.TINY, {}))
         if name in FIGURES[figure].reads
     },
 ]

@@ -361,7 +361,8 @@ def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are
     assert theirs.dataset["images"].values.reshape(N, 3, 3).tolist() == pictures().tolist()
     assert list(theirs.scores) == list(halves.scores) == ["given"]
     assert list(halves.analyses) == ["agreement", "density_split", "membership_inference"]
-    assert list(theirs.analyses) == ["agreement", "duplicates", "density_split", "membership_inference"]
+    of_theirs = ["dynamics", "agreement", "duplicates", "density_split", "membership_inference"]
+    assert list(theirs.analyses) == of_theirs
     with pytest.raises(UserError, match="halves: has no images, because its log p was given without any"):
         _ = halves.dataset
     with pytest.raises(UserError, match="theirs: has no models, because its log p was given"):
@@ -374,10 +375,18 @@ def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
         name: sorted(path.stem for path in workflow.glob(f"results/{name}/figures/*.png"))
         for name in ("theirs", "halves")
     }
-    with_pictures = ["agreement", "density_split", "disagreement", "duplicates", "error_by_repeats", "grids"]
+    with_pictures = [
+        "agreement",
+        "density_split",
+        "disagreement",
+        "duplicates",
+        "dynamics",
+        "error_by_repeats",
+        "grids",
+    ]
     assert figures["theirs"] == [*with_pictures, "membership_inference", "quantiles", "score_histogram"]
     assert figures["halves"] == ["agreement", "membership_inference", "score_histogram"]
-    assert page.count("data:image/png;base64,") == 12
+    assert page.count("data:image/png;base64,") == 13
     for title, needs in (
         ("What was memorized, and what was not", "a data set"),
         ("The score during training", "log p at stated epochs"),

@@ -144,14 +144,14 @@ def test_a_repeat_alone_has_the_rows_that_it_has_among_others(design_name):
     group = np.full(123, ALONE)
     everything = design(settings | {"repeats": 3}, split, group, 42, "e")
     for number in range(3):
-        folds, in_training = models_of(repeat_name(number), settings, split, group, 42, "e")
+        folds, in_training, _ = models_of(repeat_name(number), settings, split, group, 42, "e")
         mine = everything.repeat == number
         assert (folds == everything.fold[mine]).all() and (in_training == everything.in_training[mine]).all()
 
 
 def test_the_full_model_is_trained_on_all_training_images_and_holds_out_no_fold():
     split = np.repeat([0, 1], [103, 20])
-    folds, in_training = models_of("full", {"design": "k_fold", "folds": 5}, split, np.full(123, ALONE), 42, "e")
+    folds, in_training, _ = models_of("full", {"design": "k_fold", "folds": 5}, split, np.full(123, ALONE), 42, "e")
     assert folds.tolist() == [-1] and (in_training == [split == 0]).all()
 
 

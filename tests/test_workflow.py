@@ -14,16 +14,17 @@ import xarray as xr
 
 import workspace
 from engram.catalogue import ANALYSES, analyses_of, figures_of
+from engram.config_given import has
 from engram.files.artifacts import read
 from faults import processes_in, start, wait_for
 from workspace import edit, planned, snakemake
 
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
-FIGURES = figures_of(ESTIMATORS)
-BEFORE_TRAINING = [name for name in analyses_of(ESTIMATORS) if ANALYSES[name].before_training]
+FIGURES, ITS_ANALYSES = (of(ESTIMATORS, has(workspace.TINY, {})) for of in (figures_of, analyses_of))
+BEFORE_TRAINING = [name for name in ITS_ANALYSES if ANALYSES[name].before_training]
 SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
-AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys([*{*analyses_of(ESTIMATORS)} - {*BEFORE_TRAINING}], 1)
+AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys([*{*ITS_ANALYSES} - {*BEFORE_TRAINING}], 1)
 AFTER_SCORES |= {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 
@@ -148,7 +149,7 @@ EXPECTED = {
         **{name: ("epoch", "sample") for name in ("log_p_in", "log_p_out", "standard_error")},
         **{name: ("sample",) for name in ("p_value", "q_value")},
     },
-    **{name: {} for name in analyses_of(ESTIMATORS)},
+    **{name: {} for name in ITS_ANALYSES},
 }
 
 

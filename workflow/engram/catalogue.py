@@ -25,9 +25,12 @@ READABLE = {
 # What else an analysis or a figure may require, and experiments can lack.
 REQUIRED = {
     "epochs": "log p at stated epochs",
+    "several_epochs": "log p at two scored epochs or more",
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
     "planted": "a data set with planted canaries",
+    "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
+    "cohorts": "cohorts of images that enter during training, and so the design staggered",
 }
 
 
@@ -178,6 +181,37 @@ ANALYSES = {
             "rmia": Measure("attack: RMIA", SHADOWS),
         },
     ),
+    "dynamics": Analysis(
+        "Learning and forgetting",
+        "At which epochs models learn and forget the images that they are trained on.",
+        reads=("membership", "likelihoods", "scores"),
+        columns=("learned", "first_learned", "forgetting_events", "largest_drop"),
+        requires=("several_epochs",),
+        measures={
+            "learned": Measure("learned by the last epoch", SHADOWS),
+            "first_learned": Measure("epoch of learning", SHADOWS, falls=True),
+            "forgetting_events": Measure("forgetting events", SHADOWS, falls=True),
+            "largest_drop": Measure("largest drop of log p", SHADOWS),
+        },
+    ),
+    "difference_in_differences": Analysis(
+        "Difference in differences",
+        "What entering the training does to log p of an image, by the epoch at which it enters.",
+        reads=("membership", "likelihoods", "scores"),
+        columns=("effect",),
+        requires=("cohorts",),
+        measures={"effect": Measure("difference in differences", SHADOWS)},
+    ),
+    "influence": Analysis(
+        "Influence of training images",
+        "Which attribution methods know on which training images log p of a test image hangs.",
+        reads=("dataset", "membership", "full_model", "models", "last_likelihoods", "scores"),
+        columns=("trak_self_influence",),
+        threads=2,
+        minutes=120,
+        requires=("halves",),
+        measures={"trak_self_influence": Measure("TRAK self-influence", SHADOWS)},
+    ),
     "predictors": Analysis(
         "Predictors",
         "Whether memorization can be told from the images alone, or from the gradients of one model.",
@@ -271,6 +305,22 @@ FIGURES = {
         "Membership inference",
         "ROC curves of attacks that read nothing but log p.",
         reads=("membership_inference", "scores"),
+    ),
+    "dynamics": Figure(
+        "Learning and forgetting",
+        "When images are learned, how often they are forgotten, and log p of a few of them over the epochs.",
+        reads=("dynamics", "scores"),
+    ),
+    "difference_in_differences": Figure(
+        "Difference in differences",
+        "What entering the training does to log p of an image, by epoch and cohort.",
+        reads=("difference_in_differences", "scores"),
+    ),
+    "influence": Figure(
+        "Influence of training images on log p",
+        "Linear datamodeling scores of attribution methods, and the training images that helped three test images most.",
+        reads=("influence", "scores", "dataset"),
+        requires=("halves",),
     ),
     "predictors": Figure(
         "Cheap predictors",

@@ -29,6 +29,7 @@ def in_experiment(
         *_in_kind_of_training(experiment),
         *([] if is_fitted(experiment) else _in_training(experiment)),
         *_in_membership(experiment, defined),
+        *_in_cohorts(experiment),
         *_in_size_of_images(experiment, defined),
     ]
 
@@ -140,6 +141,36 @@ def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[
             )
     if "duplicate_distance" in membership and "groups_from" not in membership:
         problems.append("membership has a duplicate_distance, which takes effect only with groups_from: duplicates")
+    return problems
+
+
+def _in_cohorts(experiment: dict[str, Any]) -> list[str]:
+    """Cohorts where there are none, or none where there should be, and epochs at which they cannot enter or be judged."""
+    membership = experiment["membership"]
+    design, cohorts = membership["design"], membership.get("cohorts")
+    if design != "staggered":
+        return [] if cohorts is None else ["membership has cohorts, which take effect only with design: staggered"]
+    if cohorts is None:
+        return ["membership lacks cohorts, which the design staggered needs"]
+    if is_fitted(experiment):
+        return [
+            "membership.design is 'staggered', whose images enter during training; models fitted in one go have no epochs"
+        ]
+    problems, epochs, scored = [], experiment["training"]["epochs"], experiment.get("scored_epochs", [])
+    if "folds" in membership:
+        problems.append("membership has folds, but staggered has one for each cohort and one held out; leave folds out")
+    if cohorts[0] != 0 or cohorts != sorted(cohorts) or cohorts[-1] >= epochs:
+        problems.append(
+            f"membership.cohorts is {cohorts}; it must rise from 0 and stay below training.epochs, which is {epochs}"
+        )
+    elif scored and max(scored) <= cohorts[-1]:
+        problems.append(
+            f"scored_epochs is {scored}; it must hold one after the last cohort enters, above {cohorts[-1]}"
+        )
+    elif scored and len(cohorts) > 1 and min(scored) > cohorts[1]:
+        problems.append(
+            f"scored_epochs is {scored}; it must hold one before the second cohort enters, at most {cohorts[1]}"
+        )
     return problems
 
 

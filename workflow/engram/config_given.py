@@ -15,6 +15,7 @@ Experiment = Mapping[str, Any]
 DEFAULTS = {"statistic": "mean_log", "permutations": 10_000}
 ONLY_OF_TRAINED = ("model", "training", "scored_epochs", "estimators", "overrides")
 NO_EPOCH = 0  # of a single file, whose epoch nobody stated
+LEAST_PAIRS_OF_HALVES = 5  # repeats of a half_split experiment, below which a correlation over halves says nothing
 OF_A_FIT = [1]  # the scored epochs of models that are fitted once
 
 
@@ -66,11 +67,20 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
     """
     planted = {"planted"} if "canaries_of" in defined.get(experiment.get("dataset"), {}) else set()
     if not is_given(experiment):
-        lacking = {"epochs": is_fitted(experiment), "shadows": experiment["membership"]["repeats"] < 2}
+        membership = experiment["membership"]
+        design, repeats = membership["design"], membership["repeats"]
+        lacking = {
+            "epochs": is_fitted(experiment),
+            "several_epochs": len(scored_epochs(experiment)) < 2,
+            "shadows": repeats < 2,
+            "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
+            "cohorts": design != "staggered",
+        }
         return {*catalogue.EVERYTHING, *planted} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
+        "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
     there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *planted}

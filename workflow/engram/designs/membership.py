@@ -2,7 +2,8 @@
 
 A design is a pair of (model, sample) matrices over the training images and then the test images. `in_training` says
 what each model is trained on; `counted_as_in` says on which side of the score the model stands. They are equal except
-in the null design. Models come in repeats; within a repeat, every scored image is held out by one model.
+in the null design. Models come in repeats; within a repeat, every scored image is held out by one model. In the design
+staggered, `enters` says from which epoch on a model is shown an image.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from engram.datasets import duplicates
+from engram.designs import cohorts
 from engram.designs.repeats import FULL, repeat_name
 from engram.errors import UserError
 from engram.files.artifacts import TRAIN, variable
@@ -19,12 +21,16 @@ from engram.randomness import generator
 
 @dataclass(frozen=True)
 class Membership:
-    """The matrices in_training and counted_as_in (model, sample), bool; repeat and fold (model,), from 0."""
+    """The matrices in_training and counted_as_in (model, sample), bool; repeat and fold (model,), from 0.
+
+    enters: of the design staggered, (model, sample), as engram.designs.cohorts.enters gives it for each repeat; else None.
+    """
 
     in_training: np.ndarray
     counted_as_in: np.ndarray
     repeat: np.ndarray
     fold: np.ndarray
+    enters: np.ndarray | None = None
 
     @property
     def scored(self) -> np.ndarray:
@@ -34,6 +40,7 @@ class Membership:
     def variables(self, split: np.ndarray, label: np.ndarray) -> dict[str, tuple]:
         """The variables of the artifact membership.h5."""
         matrix = ("model", "sample")
+        shown = "number of epochs after which the model is shown the image, -1 = never"
         return {
             "in_training": variable(matrix, self.in_training, "1", "model is trained on the image"),
             "counted_as_in": variable(matrix, self.counted_as_in, "1", "scores count the model as trained on it"),
@@ -41,6 +48,7 @@ class Membership:
             "fold": variable(("model",), self.fold, "1", "fold that the model holds out"),
             "split": variable(("sample",), split, "1", "0 = training image, 1 = test image"),
             "label": variable(("sample",), label, "1", "class of the image, -1 = none"),
+            **({} if self.enters is None else {"enters": variable(matrix, self.enters, "1", shown)}),
         }
 
 
@@ -51,30 +59,33 @@ def scored(counted_as_in: np.ndarray) -> np.ndarray:
 
 def models_of(
     repeat: str, settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The models to train for the repeat called `repeat`: their folds (model,) and in_training (model, sample).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The models to train for the repeat called `repeat`: their folds (model,), in_training (model, sample), and `enters`.
 
     "full" is one model, fold -1, trained on all training images; it is no row of the membership. The rows of other repeats
     are those of `design` for any number of repeats, so that a repeat can be trained before or without the others; the
     arguments are those of `design`, and settings need no repeats.
     """
     if repeat == FULL:
-        return np.array([-1]), split[None] == TRAIN
+        return np.array([-1]), split[None] == TRAIN, None
     number = int(repeat.removeprefix("repeat-"))
     membership = design(settings | {"repeats": number + 1}, split, group, root_seed, experiment)
     mine = membership.repeat == number
-    return membership.fold[mine], membership.in_training[mine]
+    enters = None if membership.enters is None else membership.enters[mine]
+    return membership.fold[mine], membership.in_training[mine], enters
 
 
 def design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int, experiment: str) -> Membership:
     """The membership of one experiment, from its `membership` settings.
 
-    settings: {design, folds, repeats, groups}, and those that `groups_of` takes, where design is one of
+    settings: {design, folds or cohorts, repeats, groups}, and those that `groups_of` takes, where design is one of
       k_fold         every model is trained on all training images but one fold; fold sizes differ by at most one
       half_split     k_fold with two folds: the two models of a repeat are trained on complementary halves
       leave_one_out  k_fold with one image a fold
       null           half of the training images is set aside and never trained on. The models are a k_fold on the other
                      half; an independent k_fold of the images set aside says what they count as. Only those are scored.
+      staggered      k_fold with a fold for each of the cohorts and one that is held out. A model is shown each of its other
+                     folds from another epoch of `cohorts` on (engram.designs.cohorts).
     and groups says where images of one group go, such as planted copies: held out "together" (default), or "apart",
     spread over as many folds as can be. split (sample,) is 0 for training images; group (sample,) is a number, or -1
     for none. Repeats are seeded by name: more repeats do not change the first ones. Raises UserError for settings that
@@ -112,7 +123,10 @@ def _design(settings: dict, split: np.ndarray, group: np.ndarray, root_seed: int
             counted_as_in[number] = in_training[number]
     shape = (repeats * folds, len(split))
     repeat, fold = np.divmod(np.arange(repeats * folds), folds)
-    return Membership(in_training.reshape(shape), counted_as_in.reshape(shape), repeat, fold)
+    enters = None
+    if settings["design"] == "staggered":
+        enters = np.concatenate([cohorts.enters(of_repeat, settings["cohorts"]) for of_repeat in in_training])
+    return Membership(in_training.reshape(shape), counted_as_in.reshape(shape), repeat, fold, enters)
 
 
 def groups_of(settings: dict, images: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -136,12 +150,19 @@ def _folds(settings: dict, n: int) -> int:
     """Number of folds of the design over n training images."""
     name = settings["design"]
     available = n // 2 if name == "null" else n
-    folds = {"half_split": 2, "leave_one_out": n}.get(name, settings.get("folds"))
-    if name not in ("k_fold", "half_split", "leave_one_out", "null"):
-        raise UserError(f"membership.design: {name!r} is unknown; choose k_fold, half_split, leave_one_out or null")
+    fixed = {"half_split": 2, "leave_one_out": n, "staggered": len(settings.get("cohorts", ())) + 1}
+    folds = fixed.get(name, settings.get("folds"))
+    if name not in ("k_fold", "half_split", "leave_one_out", "null", "staggered"):
+        raise UserError(
+            f"membership.design: {name!r} is unknown; choose k_fold, half_split, leave_one_out, null or staggered"
+        )
     if available < 2:
         raise UserError(
             f"membership.design: {name} needs {4 if name == 'null' else 2} training images or more, not {n}"
+        )
+    if name == "staggered" and not 2 <= folds <= available:
+        raise UserError(
+            f"membership.cohorts: {folds - 1} are out of range; staggered of {n} training images takes 1 to {available - 1}"
         )
     if folds is None or not 2 <= folds <= available:
         raise UserError(

@@ -106,7 +106,8 @@ def _models(experiment: dict, repeat: str, images: int) -> int:
     if repeat == "full":
         return 1
     membership = experiment["membership"]
-    return {"half_split": 2, "leave_one_out": images}.get(membership["design"], membership.get("folds", 1))
+    of_design = {"half_split": 2, "leave_one_out": images, "staggered": len(membership.get("cohorts", ())) + 1}
+    return of_design.get(membership["design"], membership.get("folds", 1))
 
 
 def _cost(experiment: dict, shape: Shape) -> Cost | None:

@@ -41,7 +41,7 @@ class Batches:
 
     def order(self, position: int, epoch: int) -> np.ndarray:
         """The order in which an epoch shows the model at `position` its training images."""
-        return generator(*self.plan.stream(position, "order", epoch)).permutation(self.plan.trained_on[position])
+        return generator(*self.plan.stream(position, "order", epoch)).permutation(self.plan.shown(position, epoch))
 
     def of_block(self, position: int, order: np.ndarray, epoch: int, block: int) -> tuple[Tensor, ...]:
         """All that one model sees in a block of steps: x (images, *image_shape), normals (images, *noise_shape), conditions."""
@@ -74,7 +74,10 @@ class Batches:
         return tuple(values[torch.from_numpy(chosen).to(values.device)] for values in self.conditions)
 
     def of_loss(self, position: int, images: np.ndarray, name: str) -> Iterator[tuple[Tensor, ...]]:
-        """x, noise and conditions of some of `images`, in parts, for a loss called `name`: the same after every epoch."""
+        """x, noise and conditions of some of `images`, in parts, for a loss called `name`: the same after every epoch.
+
+        Where images enter during training, those of the training loss change when they do.
+        """
         chosen = np.sort(generator(*self.plan.stream(position, "loss", name)).permutation(images)[:IMAGES_FOR_LOSS])
         stream = torch_generator(self.images.device, *self.plan.stream(position, "loss", name))
         for part in np.array_split(chosen, -(-len(chosen) // at_once(1000, self.images.device))):

@@ -12,6 +12,9 @@ from engram.training.schedules import kl_weight, learning_rate
 class Plan:
     """Config values, and for each model its fold's name and the images it sees and does not see.
 
+    enters: for each model the number of epochs after which it is first shown each image of `trained_on`; None where that is 0
+    for all.
+
     The settings of `training` have the names and the meanings that config.yaml gives them.
     """
 
@@ -35,6 +38,18 @@ class Plan:
     learning_rate_schedule: str = "constant"
     kl_warm_up: float = 0.0
     ema_decay: float | None = None
+    enters: list[np.ndarray] | None = None
+
+    def shown(self, position: int, epoch: int) -> np.ndarray:
+        """The images that the model at `position` in `folds` is shown in the epoch that follows `epoch` finished ones."""
+        images = self.trained_on[position]
+        return images if self.enters is None else images[self.enters[position] <= epoch]
+
+    def count_shown(self, epochs: int) -> int:
+        """How many images all models together are shown in their first `epochs` epochs, each as often as it is shown."""
+        if self.enters is None:
+            return epochs * sum(map(len, self.trained_on))
+        return sum(int(np.maximum(epochs - entered, 0).sum()) for entered in self.enters)
 
     def stream(self, position: int, *names: str | int) -> tuple[str | int, ...]:
         """The name of one random stream of the model at `position` in `folds`."""

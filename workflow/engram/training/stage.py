@@ -43,10 +43,10 @@ def train(
     """
     data = artifacts.read(dataset_path, "dataset")
     group = membership.groups_in(data, values["membership"] or {})
-    folds, in_training = membership.models_of(
+    folds, in_training, enters = membership.models_of(
         repeat, values["membership"], data.split.values, group, values["seed"], experiment
     )
-    plan = _plan(data, folds, in_training, values, experiment, repeat)
+    plan = _plan(data, folds, in_training, enters, values, experiment, repeat)
     values = dict(values) | {"repeat": repeat, "dataset_sha256": data.attrs["dataset_sha256"]}
     if values["training"] is None:
         _fit(plan, data, output, values, threads)
@@ -88,6 +88,7 @@ def _plan(
     data: xr.Dataset,
     folds: np.ndarray,
     in_training: np.ndarray,
+    enters: np.ndarray | None,
     values: Mapping[str, Any],
     experiment: str,
     repeat: str,
@@ -106,6 +107,7 @@ def _plan(
         folds=folds.tolist(),
         trained_on=[np.flatnonzero(row) for row in in_training],
         held_out=[np.flatnonzero(row) for row in not_seen],
+        enters=None if enters is None else [of_model[row] for of_model, row in zip(enters, in_training, strict=True)],
     )
 
 

@@ -103,9 +103,8 @@ class Training:
         """
         self._resume(folder)
         plan, started = self.plan, time.monotonic() - self.seconds
-        per_epoch = sum(map(len, plan.trained_on))
-        done = self.epoch * per_epoch + self._images_seen()
-        with Progress(plan.epochs * per_epoch, f"{plan.experiment} {plan.repeat}", " images", done) as progress:
+        done, total = plan.count_shown(self.epoch) + self._images_seen(), plan.count_shown(plan.epochs)
+        with Progress(total, f"{plan.experiment} {plan.repeat}", " images", done) as progress:
             saved = time.monotonic()
             while self.epoch < plan.epochs:
                 orders = [self.batches.order(position, self.epoch) for position in range(len(self.place))]
@@ -123,7 +122,7 @@ class Training:
         """In the current epoch, by all models."""
         per_block, ahead = self.batches.images_per_block, sum(map(len, self.packs[: self.turn]))
         blocks = [self.block + (position < ahead) for position in range(len(self.place))]
-        return sum(min(n * per_block, len(seen)) for n, seen in zip(blocks, self.plan.trained_on, strict=True))
+        return sum(min(n * per_block, len(self.plan.shown(i, self.epoch))) for i, n in enumerate(blocks))
 
     def _advance(self, orders: list[np.ndarray]) -> tuple[float, int]:
         """Train the pack whose turn it is for one block of steps; its summed -ELBO and how many images it saw."""
@@ -141,7 +140,7 @@ class Training:
         x = inputs[0]
         total = torch.zeros(len(pack), device=self.images.device)
         for start in range(0, max(map(len, x)), size):
-            pack.set_rates(*self.plan.rates(self._epochs_done(start)))
+            pack.set_rates(*self.plan.rates(self._epochs_done(start, max(map(len, orders)))))
             lengths = [len(images[start : start + size]) for images in x]
             # Folds may differ by an image, so the last batches of an epoch may differ in size.
             for length in sorted({*lengths} - {0}):
@@ -152,15 +151,19 @@ class Training:
         self._require_finite(total, positions)
         return float(total.sum()), sum(map(len, x))
 
-    def _epochs_done(self, images: int) -> float:
-        """Passes over the training data, where each model has seen so many images of the current block; alike for all models."""
+    def _epochs_done(self, images: int, in_epoch: int) -> float:
+        """Epochs, where each model has seen so many images of the current block, and sees `in_epoch` in this epoch; alike for
+        all models.
+        """
         seen = self.block * self.batches.images_per_block + images
-        return self.epoch + seen / max(map(len, self.plan.trained_on))
+        return self.epoch + seen / in_epoch
 
     def _finish_epoch(self, folder: StateFolder, stop: Stop | None) -> None:
         for position in range(len(self.place)):
             self._stop_if_asked(folder, stop)
-            self.losses.train[self.epoch, position] = self._loss(position, self.plan.trained_on[position], "train")
+            self.losses.train[self.epoch, position] = self._loss(
+                position, self.plan.shown(position, self.epoch), "train"
+            )
             self.losses.held_out[self.epoch, position] = self._loss(position, self.plan.held_out[position], "held_out")
         self._require_progress()
         self.epoch, self.block = self.epoch + 1, 0
