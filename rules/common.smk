@@ -12,7 +12,7 @@ from engram import config as engram_config
 from engram.runtime import requests
 from engram.config_given import OF_A_FIT, files_of, is_fitted, is_given, pictures_of, scored_epochs
 from engram.conventions import ALL_MODELS, GIVEN
-from engram.datasets.known import modules_of
+from engram.datasets.known import comes_from, modules_of, with_source
 from engram.datasets.paths import expanded
 from engram.designs.repeats import FULL
 from engram.report import contents
@@ -150,8 +150,8 @@ def likelihood_settings(wildcards):
 
 
 def dataset_definition(wildcards):
-    """The entry of `datasets` in config.yaml; None for a built-in data set."""
-    return (config.get("datasets") or {}).get(wildcards.dataset)
+    """The entry of `datasets` in config.yaml, with that of its source where canaries are planted; None for a built-in data set."""
+    return with_source(wildcards.dataset, config.get("datasets") or {})
 
 
 def code_of_dataset(wildcards):
@@ -162,7 +162,7 @@ def code_of_dataset(wildcards):
 
 def content_of_own_images(wildcards):
     """Hash of the user's own images, taken once, where Snakemake starts; None for images that come with engram or are published."""
-    definition = dataset_definition(wildcards) or {}
+    definition = comes_from(dataset_definition(wildcards) or {})
     sources = [definition[kind] for kind in ("folder", "npz", "hdf5") if kind in definition]
     return content_of(expanded(sources[0])) if sources else None
 

@@ -98,9 +98,25 @@ def _dataset(path, label, shown_class, n, shape, rng, made_by, alike) -> None:
         "label": variable(("sample",), shown_class.astype(np.int16), "1", "class of the image"),
         "split": variable(("sample",), (np.arange(len(label)) >= n).astype(np.int8), "1", "1 test image"),
         "source_index": variable(("sample",), np.arange(len(label), dtype=np.int32), "1", "index in the source"),
+        **_canaries(len(label), n),
     }
     described = {"image_shape": list(shape), "label_names": list("0123456789"), "dataset": "discs", "source": "made up"}
     artifacts.write(path, "dataset", variables, made_by | described)
+
+
+def _canaries(images, n) -> dict:
+    """What up to half of the n images to train on are said to be: copies, near copies, outliers and noise, in turn."""
+    planted = [("copy", dose) for dose in (8, 4, 2, 1) for _ in range(2)]
+    planted += [(kind, dose) for _ in range(5) for kind, dose in (("near copy", 2), ("outlier", 1), ("noise", 1))]
+    rows = [(kind, dose, number) for number, (kind, dose) in enumerate(planted) for _ in range(dose)][: n // 2]
+    ordinary = [("", 0, -1)] * (images - len(rows))
+    kind, dose, group = zip(*rows, *ordinary, strict=True)
+    group = np.where(np.array(dose) > 1, group, -1)
+    return {
+        "canary": variable(("sample",), np.array(kind, dtype=object), "1", "what was planted"),
+        "dose": variable(("sample",), np.array(dose, np.int32), "1", "times"),
+        "group": variable(("sample",), group, "1", "group"),
+    }
 
 
 def _membership(path, label, n, made_by) -> None:

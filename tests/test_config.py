@@ -131,6 +131,62 @@ MISTAKES = {
         ],
     ),
     "a subset without a size": (("datasets", "a"), {"subset_of": "mnist", "train": 9}, ["datasets.a lacks test"]),
+    "canaries of nothing": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist6"},
+        ["datasets.a.canaries_of is 'mnist6', which is unknown; did you mean 'mnist6k'?"],
+    ),
+    "canaries of canaries": (
+        ("datasets",),
+        {**SHIPPED["datasets"], "a": {"canaries_of": "mnist1k"}, "b": {"canaries_of": "a"}},
+        ["datasets.b.canaries_of is 'a', which has canaries itself; name a data set without canaries"],
+    ),
+    "canaries of itself": (
+        ("datasets", "a"),
+        {"canaries_of": "a"},
+        ["datasets.a.canaries_of is 'a', which has canaries itself"],
+    ),
+    "canaries of two kinds": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "folder": "x"},
+        ["from canaries_of and folder; write one of them"],
+    ),
+    "more canaries than images": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "doses": [1, 2], "copies": 470},
+        ["datasets.a plants 1000 images in place of training images, of which mnist1k has 1000; plant fewer"],
+    ),
+    "more canaries than images of a subset": (
+        ("datasets", "a"),
+        {"canaries_of": "digits16", "noise": 400},
+        ["datasets.a plants 520 images in place of training images, of which digits16 has 500"],
+    ),
+    "no dose": (("datasets", "a"), {"canaries_of": "mnist1k", "doses": []}, ["doses is []; it must have at least 1"]),
+    "a dose of nothing": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "doses": [0, 1]},
+        ["datasets.a.doses.0 is 0; it must be at least 1"],
+    ),
+    "a dose twice": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "doses": [2, 2]},
+        ["datasets.a.doses is [2, 2]; it must not name anything twice"],
+    ),
+    "a misspelt key of canaries": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "outlier": 3},
+        ["datasets.a has an unknown key 'outlier'; did you mean outliers?"],
+    ),
+    "a source's definition in a config": (
+        ("datasets", "a"),
+        {"canaries_of": "mnist1k", "definition_of_source": {"folder": "x"}},
+        ["datasets.a has an unknown key 'definition_of_source'"],
+    ),
+    "more folds than images with canaries": (
+        ("experiments", "digits_canaries", "membership"),
+        {"design": "k_fold", "folds": 1241, "repeats": 2},
+        ["folds is 1241; k_fold of the 1240 training images of digits_with_canaries takes 2 to 1240"],
+    ),
     "an unknown mode": (("datasets", "a"), {"folder": "x", "mode": "gray"}, ["a.mode is 'gray'; choose rgb, grey"]),
     "an unknown colour": (
         ("datasets", "a"),
@@ -243,6 +299,14 @@ def test_a_size_that_the_model_cannot_take_is_answered_with_one_that_it_can(side
     config.validate(changed)
 
 
+def test_canaries_are_of_the_size_of_their_source():
+    changed = change(("datasets", "mine"), {"folder": "x", "image_size": 28})
+    changed["datasets"]["planted"] = {"canaries_of": "mine"}
+    changed["experiments"]["cifar10"]["dataset"] = "planted"
+    with pytest.raises(UserError, match=r"dataset is 'planted', whose image_size is 28; gaussian_conv_vae takes"):
+        config.validate(changed)
+
+
 def test_every_key_of_a_data_set_is_accepted():
     keys = {"test_fraction": 0.2, "image_size": 64, "value_range": [0, 1]}
     folder = {"folder": "x", "mode": "grey", "background": "#00ff00", **keys}
@@ -253,6 +317,7 @@ def test_every_key_of_a_data_set_is_accepted():
         folder,
         {"npz": "x", "axes": "HWN", **arrays, **keys},
         {"hdf5": "x", "labels": None, "label_names": ["a"]},
+        {"canaries_of": "digits16", "doses": [1, 3], "copies": 2, "near_copies": 0, "outliers": 5, "noise": 0},
     ):
         config.validate(change(("datasets", "mine"), definition))
 
@@ -354,6 +419,10 @@ ANALYSES = {
     "impossible": (
         ["encoder_part"],
         "quickstart.analyses names 'encoder_part', which this experiment cannot have: it needs two",
+    ),
+    "unplanted": (
+        ["neighbors", "canaries"],
+        "quickstart.analyses names 'canaries', which this experiment cannot have: it needs a data set with planted canaries",
     ),
 }
 

@@ -129,7 +129,7 @@ def test_an_unknown_name_is_one_line_with_the_known_ones():
 
 def test_a_definition_without_a_source_is_one_line():
     with pytest.raises(
-        UserError, match=r"^datasets\.mine: has the keys \['train'\], needs one of subset_of, folder, npz"
+        UserError, match=r"^datasets\.mine: has the keys \['train'\], needs one of subset_of, canaries_of, folder, npz"
     ):
         datasets.make("mine", {"train": 10})
 

@@ -364,7 +364,7 @@ def shipped(**membership):
 )
 def test_the_analysis_needs_ten_halves(membership, there):
     settings = shipped(**membership)
-    assert ("halves" in has(settings["experiments"]["quickstart"])) == there
+    assert ("halves" in has(settings["experiments"]["quickstart"], {})) == there
     settings["experiments"]["quickstart"]["analyses"] = ["influence"]
     if there:
         return config.validate(settings)

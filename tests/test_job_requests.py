@@ -105,7 +105,11 @@ def script_and_stage(path):
 
 def test_one_job_does_all_that_follows_the_likelihoods():
     # A rule between two of a group, but outside it, would make the group wait for itself.
-    after_scores = {"scores", *(name for name, analysis in ANALYSES.items() if not analysis.before_training)}
+    after_scores = {
+        "scores",
+        "measures",
+        *(name for name, analysis in ANALYSES.items() if not analysis.before_training),
+    }
     drawn = {f"figure_{name}" for name, figure in FIGURES.items() if after_scores & set(figure.reads)}
     following = after_scores | drawn
     assert {rule for rule, group in PROFILE["groups"].items() if group == "results"} == following

@@ -12,6 +12,7 @@ import workspace
 from workspace import edit, planned, snakemake
 
 MODELS = "results/tiny/models/repeat-00.h5"
+PLANTED = "results/datasets/planted.h5"
 OWN_MODEL = """from engram.models.mlp_vae import BernoulliMLPVAE
 
 from my_layers import WIDTHS
@@ -179,6 +180,28 @@ def test_a_folder_of_own_images_counts_by_its_content(folder_of_images, change):
     assert planned(copy, "results/datasets/photos.h5") == {}
     change(images)
     assert planned(copy, "results/datasets/photos.h5") == {"dataset": 1}
+
+
+@pytest.fixture
+def canaries(tmp_path):
+    """A workspace with canaries in its toy data set, in which that alone is made."""
+    folder = workspace.create(tmp_path / "engram")
+    few = {"doses": [1, 2], "copies": 3, "near_copies": 2, "outliers": 2, "noise": 2}
+    workspace.change(folder, "datasets", planted={"canaries_of": "toy", **few})
+    run = snakemake(folder, PLANTED)
+    assert run.returncode == 0, run.stdout
+    assert planned(folder, PLANTED) == {}
+    return folder
+
+
+def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_in(canaries):
+    arrays = dict(np.load(canaries / "toy.npz"))
+    np.savez(canaries / "toy.npz", images=arrays["images"] ^ 1, labels=arrays["labels"])
+    assert planned(canaries, PLANTED) == {"dataset": 1}
+    np.savez(canaries / "toy.npz", **arrays)
+    assert planned(canaries, PLANTED) == {}
+    workspace.change(canaries, "datasets", "toy", test_fraction=0.3)
+    assert planned(canaries, PLANTED) == {"dataset": 1}
 
 
 def test_a_copy_without_time_stamps_reruns_nothing(finished, tmp_path):

@@ -213,8 +213,8 @@ def shipped(name="digits_cohorts", **membership):
 def test_the_shipped_experiment_is_valid_and_its_training_is_counted():
     config.validate(shipped())
     experiment = SHIPPED["experiments"]["digits_cohorts"]
-    assert {"cohorts", "several_epochs"} <= has(experiment)
-    assert "cohorts" not in has(SHIPPED["experiments"]["mnist5k"])
+    assert {"cohorts", "several_epochs"} <= has(experiment, {})
+    assert "cohorts" not in has(SHIPPED["experiments"]["mnist5k"], {})
     as_folds = experiment | {"membership": {"design": "k_fold", "folds": 4, "repeats": 4}}
     shape = (1500, 1, 32, 32)
     assert train_minutes(experiment, "repeat-00", shape, 1) == train_minutes(as_folds, "repeat-00", shape, 1)

@@ -21,7 +21,7 @@ from workspace import edit, planned, snakemake
 
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
-FIGURES, ITS_ANALYSES = (of(ESTIMATORS, has(workspace.TINY)) for of in (figures_of, analyses_of))
+FIGURES, ITS_ANALYSES = (of(ESTIMATORS, has(workspace.TINY, {})) for of in (figures_of, analyses_of))
 BEFORE_TRAINING = [name for name in ITS_ANALYSES if ANALYSES[name].before_training]
 SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
 AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys([*{*ITS_ANALYSES} - {*BEFORE_TRAINING}], 1)

@@ -28,6 +28,7 @@ REQUIRED = {
     "several_epochs": "log p at two scored epochs or more",
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
+    "planted": "a data set with planted canaries",
     "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
     "cohorts": "cohorts of images that enter during training, and so the design staggered",
 }
@@ -289,6 +290,12 @@ ANALYSES = {
         "How far other measures agree with the score, and on which images they do not.",
         reads=("measures",),
     ),
+    "canaries": Analysis(
+        "Canaries",
+        "How well measures find planted images, and how they rise with the number of copies.",
+        reads=("measures", "dataset"),
+        requires=("planted",),
+    ),
 }
 
 FIGURES = {
@@ -382,6 +389,11 @@ FIGURES = {
         "Images on which a measure and the score disagree most.",
         reads=("agreement", "measures", "dataset"),
     ),
+    "canaries": Figure(
+        "Planted canaries",
+        "How well measures find planted images, and how they rise with the number of copies.",
+        reads=("canaries", "measures", "dataset"),
+    ),
 }
 
 # Figures of a reproduction set two experiments side by side, those at the paper's two learning rates; their files are called
@@ -404,8 +416,9 @@ PAPER_FIGURES = {
 }
 
 
-# What an experiment has whose models are trained here; whether it has measures depends on its analyses.
-EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures"})
+# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and whether canaries on
+# its data set.
+EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", "planted"})
 
 
 def analyses_of(

@@ -18,7 +18,7 @@ from engram import datasets
 from engram.config_experiment import in_experiment
 from engram.config_given import is_given, mixed, settings_of
 from engram.conventions import AS_PUBLISHED_AND_CORRECTED
-from engram.datasets.known import KINDS, images_of
+from engram.datasets.known import KINDS, images_of, number_planted, with_source
 from engram.datasets.paths import absent, expanded
 from engram.errors import UserError, suggest
 
@@ -197,13 +197,13 @@ def _a(kind: str | list[str]) -> str:
 
 def _choose_kind(definition: dict[str, Any]) -> str:
     """What to write in an entry of `datasets` that has no kind, or several."""
-    kinds = ["subset_of", *KINDS]
+    kinds = ["subset_of", "canaries_of", *KINDS]
     there = [kind for kind in kinds if kind in definition]
     if there:
         return f"its images come from {' and '.join(there)}; write one of them"
     close = [match for key in definition for match in difflib.get_close_matches(key, kinds, 1)]
     advice = f"; did you mean {close[0]}?" if close else ""
-    return f"write one of {{subset_of, train, test}}, {{folder}}, {{npz}}, {{hdf5}}{advice}"
+    return f"write one of {{subset_of, train, test}}, {{canaries_of}}, {{folder}}, {{npz}}, {{hdf5}}{advice}"
 
 
 def _hint(value: Any, kind: str | list[str], key: str) -> str:
@@ -239,6 +239,8 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
             problems.append(f"datasets.{name}.subset_of is {source!r}; {suggest(source, datasets.known())}")
         elif source is not None:
             problems += _in_subset(name, definition)
+        if "canaries_of" in definition:
+            problems += _in_canaries(name, defined)
         black, white = definition.get("value_range", (0, 1))
         if black >= white:
             problems.append(
@@ -261,6 +263,24 @@ def _in_subset(name: str, definition: dict[str, Any]) -> list[str]:
         for part, most in there.items()
         if definition[part] > most
     ]
+
+
+def _in_canaries(name: str, defined: dict[str, Any]) -> list[str]:
+    """Canaries in a data set that is unknown, has canaries itself, or has too few images."""
+    definition = with_source(name, defined)
+    source, known = definition["canaries_of"], [*datasets.known(), *defined]
+    if source not in known:
+        return [f"datasets.{name}.canaries_of is {source!r}, which is unknown; {suggest(source, known)}"]
+    if "canaries_of" in defined.get(source, {}):
+        return [
+            f"datasets.{name}.canaries_of is {source!r}, which has canaries itself; name a data set without canaries"
+        ]
+    planted, there = number_planted(definition), images_of(source, defined.get(source))
+    if there is not None and planted >= there[0]:
+        return [
+            f"datasets.{name} plants {planted} images in place of training images, of which {source} has {there[0]}; plant fewer"
+        ]
+    return []
 
 
 def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from engram import catalogue
 from engram.config_given import has, in_given, is_fitted, is_given, settings_of
 from engram.conventions import GIVEN
 from engram.datasets import sizes
-from engram.datasets.known import images_of
+from engram.datasets.known import comes_from, images_of, with_source
 from engram.errors import suggest
 from engram.files import own_features
 from engram.models.known import KNOWN
@@ -20,11 +20,11 @@ def in_experiment(
     known: names of all data sets; estimators and defined: the config's own estimators and datasets.
     """
     if is_given(experiment):
-        return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)})]
+        return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)}, defined)]
     there = {name: estimators[name] for name in experiment["estimators"] if name in estimators}
     return [
         *_in_names(experiment, known, estimators),
-        *_in_analyses(experiment, there),
+        *_in_analyses(experiment, there, defined),
         *_in_features(experiment),
         *_in_model(experiment["model"]),
         *_in_proposals(experiment["model"]["name"], there, estimators),
@@ -50,11 +50,11 @@ def _in_names(experiment: dict[str, Any], known: list[str], estimators: dict[str
     return problems
 
 
-def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any]) -> list[str]:
+def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """An analysis that is unknown, or that the experiment cannot have; `estimators` are its own."""
-    chosen, problems = experiment.get("analyses", []), []
-    possible = catalogue.analyses_of(estimators, has(experiment), chosen)
-    there = has(experiment) | catalogue.measures_of(possible)
+    chosen, problems, there = experiment.get("analyses", []), [], has(experiment, defined)
+    possible = catalogue.analyses_of(estimators, there, chosen)
+    there |= catalogue.measures_of(possible)
     for name in chosen:
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
@@ -148,7 +148,7 @@ def _in_membership(experiment: dict[str, Any], defined: dict[str, Any]) -> list[
     problems, membership, dataset = [], experiment["membership"], experiment["dataset"]
     design, folds = membership["design"], membership.get("folds")
     if design in ("k_fold", "null"):
-        images = images_of(dataset, defined.get(dataset))
+        images = images_of(dataset, with_source(dataset, defined))
         most = images and images[0] // (2 if design == "null" else 1)  # half of them are set aside in the null design
         if folds is None:
             problems.append(f"membership lacks folds, which the design {design} needs")
@@ -193,7 +193,8 @@ def _in_cohorts(experiment: dict[str, Any]) -> list[str]:
 
 def _in_size_of_images(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """A size of images that the experiment's model cannot take."""
-    model, side = experiment["model"]["name"], defined.get(experiment["dataset"], {}).get("image_size")
+    definition = comes_from(with_source(experiment["dataset"], defined) or {})
+    model, side = experiment["model"]["name"], definition.get("image_size")
     if not side or "conv_vae" not in model or ":" in model or sizes.fits(side, side):
         return []
     return [

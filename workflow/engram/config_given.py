@@ -60,11 +60,12 @@ def pictures_of(experiment: Experiment) -> dict[str, str]:
     return {key: experiment[key] for key in ("images", "labels") if key in experiment}
 
 
-def has(experiment: Experiment) -> set[str]:
-    """What an experiment of any kind has of what engram.catalogue reads and requires.
+def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
+    """What an experiment of any kind has of what engram.catalogue reads and requires; `defined` are the config's own data sets.
 
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
+    planted = {"planted"} if "canaries_of" in defined.get(experiment.get("dataset"), {}) else set()
     if not is_given(experiment):
         membership = experiment["membership"]
         design, repeats = membership["design"], membership["repeats"]
@@ -75,14 +76,14 @@ def has(experiment: Experiment) -> set[str]:
             "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
             "cohorts": design != "staggered",
         }
-        return {*catalogue.EVERYTHING} - {what for what, is_lacking in lacking.items() if is_lacking}
+        return {*catalogue.EVERYTHING, *planted} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
         "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
-    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows"}
+    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *planted}
     return there | {what for what, is_there in optional.items() if is_there}
 
 

@@ -1,4 +1,4 @@
-"""Images of every source in one form: published data sets, embedded ones, subsets of them, and the user's own.
+"""Images of every source in one form: published data sets, embedded ones, subsets of them, the user's own, and canaries in any.
 
 `make` builds an ImageSet in memory, `write` stores it as the dataset artifact. Importing this package is light: the
 config is checked with `known()` while the workflow is parsed, long before torch or torchvision is needed.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engram.datasets.known import EMBEDDED, KINDS, PUBLISHED, SUBSETS, modules_of
+from engram.datasets.known import EMBEDDED, KINDS, PUBLISHED, SOURCE, SUBSETS, modules_of
 from engram.datasets.paths import expanded
 from engram.errors import UserError
 
@@ -54,7 +54,8 @@ def make(
     """The images of data set `name`: training images first, then test images.
 
     `definition` is the config's entry under `datasets`, None for a name of `known()`. It has one of the keys subset_of,
-    folder, npz, hdf5, and those that docs/own_images.md explains beside it.
+    canaries_of, folder, npz, hdf5, and those that docs/own_images.md and docs/canaries.md explain beside it. Canaries in a data
+    set that is not built in need its definition, too: see `engram.datasets.known.with_source`.
     Published files are read from the folder `data_root` (see `mirror_folder`), or downloaded once to `download_dir`.
 
     Raises UserError for a name, a definition or a file that cannot be used.
@@ -68,10 +69,16 @@ def make(
 
         image_set = _built_in(definition["subset_of"], data_root, download_dir)
         return sampling.subset(image_set, name, definition, stream)
+    if "canaries_of" in definition:
+        from engram.datasets import canaries
+
+        image_set = make(definition["canaries_of"], definition.get(SOURCE), data_root, download_dir)
+        return canaries.plant(image_set, name, definition, stream)
     for kind, loader in KINDS.items():
         if kind in definition:
             return _imported(loader)(name, definition, stream)
-    raise UserError(f"datasets.{name}: has the keys {list(definition)}, needs one of subset_of, {', '.join(KINDS)}")
+    kinds = ", ".join(["subset_of", "canaries_of", *KINDS])
+    raise UserError(f"datasets.{name}: has the keys {list(definition)}, needs one of {kinds}")
 
 
 def _built_in(name: str, data_root: str | Path | None, download_dir: str | Path) -> "ImageSet":
@@ -110,6 +117,11 @@ def write(
     }
     if image_set.group is not None:
         variables["group"] = variable(sample, image_set.group, "1", "images of one group belong together; -1 = none")
+    if image_set.canary is not None:
+        variables["canary"] = variable(sample, image_set.canary, "1", "what was planted; empty = an ordinary image")
+        variables["dose"] = variable(
+            sample, image_set.dose, "1", "times a planted image stands among the training images; 0 = not planted"
+        )
     summarized = summary.summarize(image_set)
     attributes = provenance.attributes("", SEED, {"dataset": name, "definition": definition}, **more)
     attributes |= {

@@ -16,7 +16,9 @@ class ImageSet:
     labels: (n,) int16, -1 = none, an index into label_names; split: (n,) int8, 0 = training, 1 = test;
     source_index: (n,) int32, index of the image in its source's own order; source: where the images came from;
     path: (n,) text, the image's file relative to its folder, with forward slashes, or its index in its array;
-    group: (n,) int64, -1 = none, or None where the source tells no groups; reading: what was met on the way.
+    group: (n,) int64, -1 = none, or None where the source tells no groups; reading: what was met on the way;
+    canary: (n,) text, what was planted (engram.datasets.canaries), empty for other images; dose: (n,) int32, how many times a
+    planted image stands among the training images, else 0; both None where nothing was planted.
     """
 
     images: np.ndarray
@@ -29,10 +31,13 @@ class ImageSet:
     path: np.ndarray
     group: np.ndarray | None = None
     reading: Reading = field(default_factory=Reading)
+    canary: np.ndarray | None = None
+    dose: np.ndarray | None = None
 
     def take(self, rows: np.ndarray, **changes: object) -> "ImageSet":
         """The images `rows`, in that order, with other fields replaced by `changes`."""
-        names = ["images", "labels", "split", "source_index", "path", *(["group"] if self.group is not None else [])]
+        optional = [name for name in ("group", "canary", "dose") if getattr(self, name) is not None]
+        names = ["images", "labels", "split", "source_index", "path", *optional]
         return replace(self, **({name: getattr(self, name)[rows] for name in names} | changes))
 
     def class_names(self) -> np.ndarray:

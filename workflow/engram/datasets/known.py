@@ -30,6 +30,43 @@ KINDS = {
     "hdf5": "engram.datasets.arrays:load",
 }
 SAMPLING = "engram.datasets.sampling"  # what `subset_of` takes beside the modules of its source
+PLANTING = "engram.datasets.canaries"  # and `canaries_of`
+# What `canaries_of` plants unless told otherwise: for each of the doses so many copies, and so many of the other kinds.
+CANARIES: dict[str, Any] = {"doses": [1, 2, 4, 8], "copies": 20, "near_copies": 20, "outliers": 20, "noise": 20}
+SOURCE = "definition_of_source"  # key under which `with_source` hands on the definition of what canaries are planted in
+
+
+def with_source(name: str, defined: dict[str, Any]) -> dict[str, Any] | None:
+    """The definition of a data set among those of the config, with that of its source where canaries are planted in one of these.
+
+    None for a built-in data set. The job that makes a data set knows no other definition than this.
+
+    >>> with_source("mine", {"mine": {"canaries_of": "photos"}, "photos": {"folder": "photos"}})
+    {'canaries_of': 'photos', 'definition_of_source': {'folder': 'photos'}}
+    """
+    definition = defined.get(name)
+    source = (definition or {}).get("canaries_of")
+    return definition | {SOURCE: defined[source]} if source in defined else definition
+
+
+def comes_from(definition: dict[str, Any]) -> dict[str, Any]:
+    """The definition that says where images come from: of a data set with canaries that of its source, {} for a built-in one."""
+    return definition.get(SOURCE, {}) if "canaries_of" in definition else definition
+
+
+def canaries_in(definition: dict[str, Any]) -> dict[str, Any]:
+    """doses, copies, near_copies, outliers and noise, as the definition states them or by default."""
+    return {key: definition.get(key, default) for key, default in CANARIES.items()}
+
+
+def number_planted(definition: dict[str, Any]) -> int:
+    """Training images whose places canaries take.
+
+    >>> number_planted({"canaries_of": "mnist", "doses": [1, 4], "copies": 10, "near_copies": 5, "outliers": 0, "noise": 0})
+    25
+    """
+    asked = canaries_in(definition)
+    return len(asked["doses"]) * asked["copies"] + asked["near_copies"] + asked["outliers"] + asked["noise"]
 
 
 def modules_of(name: str, definition: dict[str, Any] | None) -> list[str]:
@@ -43,6 +80,8 @@ def modules_of(name: str, definition: dict[str, Any] | None) -> list[str]:
         loaders = [loader for known in (EMBEDDED, PUBLISHED) for key, loader in known.items() if key == name]
     elif "subset_of" in definition:
         return sorted({*modules_of(definition["subset_of"], None), SAMPLING})
+    elif "canaries_of" in definition:
+        return sorted({*modules_of(definition["canaries_of"], definition.get(SOURCE)), PLANTING})
     else:
         loaders = [loader for key, loader in KINDS.items() if key in definition]
     return sorted({loader.partition(":")[0] for loader in loaders})
@@ -57,4 +96,13 @@ def images_of(name: str, definition: dict[str, Any] | None = None) -> tuple[int,
     definition = SUBSETS.get(name) if definition is None else definition
     if definition is None:
         return IMAGES.get(name)
+    if "canaries_of" in definition:
+        return _with_canaries(definition)
     return (definition["train"], definition["test"]) if "subset_of" in definition else None
+
+
+def _with_canaries(definition: dict[str, Any]) -> tuple[int, int] | None:
+    source = images_of(definition["canaries_of"], definition.get(SOURCE))
+    asked = canaries_in(definition)
+    more = asked["copies"] * sum(dose - 1 for dose in asked["doses"]) + asked["near_copies"]
+    return source and (source[0] + more, source[1])

@@ -4,6 +4,7 @@ In the artifact it is the attribute `summary` (JSON); `rows(json.loads(dataset.a
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,8 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
     skipped, remarks: kind -> {count, first: names of five}; constant: {count, first}, images of a single colour;
     classes: name -> [training, test images], 50 at most, and more_classes; value_range: [darkest, brightest level];
     duplicates: images equal to an earlier one, within_training and within_test, and test images equal to a training image,
-    across_split; groups_across_split: number of groups with training and test images.
+    across_split; groups_across_split: number of groups with training and test images; planted: kind of canary -> {dose: number
+    of images planted that many times}, {} where there are none.
     """
     reading, test = image_set.reading, image_set.split == TEST
     spread = _spread(image_set.images)
@@ -44,6 +46,7 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
         "classes": dict(list(classes.items())[:CLASSES]),
         "more_classes": max(0, len(classes) - CLASSES),
         "duplicates": _duplicates(image_set.images, test),
+        "planted": _planted(image_set),
         "groups_across_split": _groups_across(image_set.group, test),
         "constant": _counted(list(image_set.path[spread[:, 0] == spread[:, 1]])),
         "value_range": [int(spread[:, 0].min()), int(spread[:, 1].max())],
@@ -65,6 +68,8 @@ def rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         shown = [f"{name} ({train} + {test})" for name, (train, test) in summary["classes"].items()]
         more = f" and {summary['more_classes']} more" if summary["more_classes"] else ""
         lines.append(("classes (training + test)", ", ".join(shown) + more))
+    if summary.get("planted"):
+        lines.append(("planted", "; ".join(_words(kind, doses) for kind, doses in summary["planted"].items())))
     return lines + oddities(summary)
 
 
@@ -138,6 +143,26 @@ def _duplicates(images: np.ndarray, test: np.ndarray) -> dict[str, int]:
         for side, mask in (("t", ~test), ("s", test))
     }
     return {"within_training": within["t"], "within_test": within["s"], "across_split": across}
+
+
+def _planted(image_set: ImageSet) -> dict[str, dict[str, int]]:
+    """Of each kind of canary and dose, how many images were planted."""
+    if image_set.canary is None:
+        return {}
+    counts = Counter(zip(image_set.canary.tolist(), image_set.dose.tolist(), strict=True))
+    planted: dict[str, dict[str, int]] = {}
+    for (kind, dose), rows in sorted(counts.items()):
+        if kind:
+            planted.setdefault(kind, {})[str(dose)] = rows // dose
+    return planted
+
+
+def _words(kind: str, doses: Mapping[str, int]) -> str:
+    """What was planted of a kind of canary: "copy: 20 images 1 time, 20 images 2 times"."""
+    return f"{kind}: " + ", ".join(
+        f"{images} image{'s' if images > 1 else ''} {dose} time{'s' if dose != '1' else ''}"
+        for dose, images in doses.items()
+    )
 
 
 def _groups_across(group: np.ndarray | None, test: np.ndarray) -> int:

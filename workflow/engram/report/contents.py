@@ -41,7 +41,8 @@ def experiment(config: Config, name: str) -> Description:
     """
     settings, paths = config["experiments"][name], Layout(name)
     estimators = {each: engram_config.estimator(config, name, each) for each in estimators_of(settings)}
-    there, chosen, last_epoch = has(settings), settings.get("analyses"), [max(scored_epochs(settings))]
+    there = has(settings, config.get("datasets") or {})
+    chosen, last_epoch = settings.get("analyses"), [max(scored_epochs(settings))]
     analyses = catalogue.analyses_of(estimators, there, chosen)
     return {
         "name": name,
