@@ -188,6 +188,13 @@ def test_every_measure_is_a_column_of_its_analysis():
         }
 
 
+def test_the_page_of_the_measures_names_every_column():
+    page = (Path(__file__).parents[1] / "docs/measures.md").read_text()
+    for analysis in catalogue.ANALYSES.values():
+        for name in analysis.measures:
+            assert f"`{name.removesuffix('_calibrated')}`" in page, name
+
+
 def test_a_model_check_asks_for_samples_only_where_an_analysis_draws_them():
     drawing = contents.uses_of_model(shipped(), "quickstart")["analyses"]
     assert "neighbors" in drawing and "membership_inference" not in drawing
