@@ -71,7 +71,7 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
         design, repeats = membership["design"], membership["repeats"]
         lacking = {
             "epochs": is_fitted(experiment),
-            "several_epochs": len(scored_epochs(experiment)) < 2,
+            "several_epochs": len(experiment.get("scored_epochs", ())) < 2,
             "shadows": repeats < 2,
             "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
             "cohorts": design != "staggered",
