@@ -24,7 +24,7 @@ ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estim
 FIGURES, ITS_ANALYSES = (of(ESTIMATORS, has(workspace.TINY, {})) for of in (figures_of, analyses_of))
 BEFORE_TRAINING = [name for name in ITS_ANALYSES if ANALYSES[name].before_training]
 SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
-AFTER_SCORES = {"scores": 2, "report": 1} | dict.fromkeys([*{*ITS_ANALYSES} - {*BEFORE_TRAINING}], 1)
+AFTER_SCORES = {"scores": 2, "measures": 1, "report": 1} | dict.fromkeys([*{*ITS_ANALYSES} - {*BEFORE_TRAINING}], 1)
 AFTER_SCORES |= {f"figure_{name}": 1 for name in SCORE_FIGURES}
 AFTER_TRAINING = AFTER_SCORES | {"likelihood": 8, "figure_losses": 1}
 
@@ -84,8 +84,9 @@ def test_changed_code_reruns_the_stages_that_use_it(copy):
 
 def test_one_figure_or_analysis_is_its_own_rules_code_only(copy):
     edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 6", "HELD = 7")
-    use_its_distances = {"neighbors", "copy_tests", "mode_collapse"}
-    assert planned(copy).keys() - {"report"} == use_its_distances | {f"figure_{name}" for name in use_its_distances}
+    use_its_distances = {"neighbors", "copy_tests", "mode_collapse", "model_attacks"}
+    their_figures = {f"figure_{name}" for name in (*use_its_distances, "agreement", "disagreement")}
+    assert planned(copy).keys() - {"report"} == use_its_distances | their_figures | {"measures", "agreement"}
     edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 7", "HELD = 6")
     edit(copy / "workflow/engram/analyses/density_split.py", "IMAGES_PER_BIN = 20, 75", "IMAGES_PER_BIN = 20, 70")
     assert planned(copy) == {"density_split": 1, "figure_density_split": 1, "report": 1}
@@ -150,6 +151,7 @@ EXPECTED = {
         **{name: ("sample",) for name in ("p_value", "q_value")},
     },
     **{name: {} for name in ITS_ANALYSES},
+    "measures": {name: ("sample",) for name in ("score", "standard_error", "p_value", "q_value")},
 }
 
 
