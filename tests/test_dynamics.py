@@ -209,7 +209,7 @@ def test_an_experiment_with_one_scored_epoch_goes_without_and_is_told_why():
     settings = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
     described = contents.experiment(settings, "mnist5k")
     assert "dynamics" not in {*described["analyses"], *described["figures"]}
-    assert "dynamics" in contents.experiment(settings, "quickstart")["analyses"]
+    assert "dynamics" in contents.experiment(settings, "clothes_measures")["analyses"]
     for declared in (ANALYSES["dynamics"], FIGURES["dynamics"]):
         with pytest.raises(UserError, match="needs log p at two scored epochs or more"):
             contents.inputs(declared, described)
