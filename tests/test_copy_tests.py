@@ -19,7 +19,7 @@ from engram.files import artifacts, inputs
 from engram.files.own_features import is_file, is_function
 from engram.training import trained
 from synthetic import Sampler, answered, experiment
-from test_config import QUICKSTART, change
+from test_config import DIGITS, change
 
 COLUMNS = ["calibrated_l2", "nearest_ratio", "recurrence", "times_nearest", "density_under_samples"]
 
@@ -227,14 +227,14 @@ def test_functions_and_files_are_told_apart():
 
 def test_features_in_the_config(tmp_path):
     for right in ("my_features:embed", "features.npz:embed"):
-        config.validate(change((*QUICKSTART, "features"), right))
+        config.validate(change((*DIGITS, "features"), right))
     for wrong in ("embed", "my_features:", ""):
         with pytest.raises(UserError, match=rf"quickstart\.features is '{wrong}'; write module:function, or FILE"):
-            config.validate(change((*QUICKSTART, "features"), wrong))
+            config.validate(change((*DIGITS, "features"), wrong))
     with pytest.raises(UserError, match=r"quickstart\.features is 3, not a text"):
-        config.validate(change((*QUICKSTART, "features"), 3))
-    settings = change((*QUICKSTART, "features"), "my_features:embed")
-    settings["experiments"]["quickstart"]["analyses"] = ["neighbors"]
+        config.validate(change((*DIGITS, "features"), 3))
+    settings = change((*DIGITS, "features"), "my_features:embed")
+    settings["experiments"]["mnist5k"]["analyses"] = ["neighbors"]
     with pytest.raises(UserError, match=r"features is 'my_features:embed', which takes effect only in copy_tests"):
         config.validate(settings)
 
