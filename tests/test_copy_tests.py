@@ -19,7 +19,7 @@ from engram.files import artifacts, inputs
 from engram.files.own_features import is_file, is_function
 from engram.training import trained
 from synthetic import Sampler, answered, experiment
-from test_config import DIGITS, change
+from test_config import change
 
 COLUMNS = ["calibrated_l2", "nearest_ratio", "recurrence", "times_nearest", "density_under_samples"]
 
@@ -223,6 +223,9 @@ def test_functions_and_files_are_told_apart():
     assert all(is_function(each) and not is_file(each) for each in functions)
     assert all(is_file(each) and not is_function(each) for each in files)
     assert not any(is_file(each) or is_function(each) for each in ["", "embed", "my_features:", "a b:c"])
+
+
+DIGITS = ("experiments", "mnist5k")
 
 
 def test_features_in_the_config(tmp_path):
