@@ -232,9 +232,9 @@ def test_features_in_the_config(tmp_path):
     for right in ("my_features:embed", "features.npz:embed"):
         config.validate(change((*DIGITS, "features"), right))
     for wrong in ("embed", "my_features:", ""):
-        with pytest.raises(UserError, match=rf"quickstart\.features is '{wrong}'; write module:function, or FILE"):
+        with pytest.raises(UserError, match=rf"mnist5k\.features is '{wrong}'; write module:function, or FILE"):
             config.validate(change((*DIGITS, "features"), wrong))
-    with pytest.raises(UserError, match=r"quickstart\.features is 3, not a text"):
+    with pytest.raises(UserError, match=r"mnist5k\.features is 3, not a text"):
         config.validate(change((*DIGITS, "features"), 3))
     settings = change((*DIGITS, "features"), "my_features:embed")
     settings["experiments"]["mnist5k"]["analyses"] = ["neighbors"]
