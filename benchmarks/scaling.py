@@ -1,6 +1,6 @@
 """Seconds and peak memory of what comes after the likelihoods, at the sizes of the paper, and of Snakemake itself.
 
-    uv run python benchmarks/scaling.py [--share 1.0] [--only scores neighbors ...]
+    uv run python benchmarks/scaling.py [--share 1.0] [--only scores neighbors ...] [--analyses copy_tests ...]
 
 Every measurement has a process of its own, so that its peak memory is its own; files it reads are made up beforehand. `--share`
 scales the number of images. Peak memory of finished stages is read from the artifacts under --results.
@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import torch
 from common import print_table
+from scaling_measures import ANALYSES, measurements
 
 from engram.analyses.neighbors import nearest
 from engram.designs.membership import Membership, design
@@ -44,9 +45,13 @@ TRIVIAL = {
 def main(arguments: list[str] | None = None) -> None:
     parts = {"scores": _scores, "permutations": _permutations, "neighbors": _neighbors}
     parts |= {"paper": _dry_run, "overhead": _overhead, "memory": _memory_of_stages}
+    parts |= {"measures": _measures}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the images")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument(
+        "--analyses", nargs="+", choices=ANALYSES, default=list(ANALYSES), help="of the part `measures`"
+    )
     parser.add_argument("--results", type=Path, nargs="+", default=[REPOSITORY / "results"])
     options = parser.parse_args(arguments)
     rows = []
@@ -151,6 +156,12 @@ def _find_nearest(n: int, others: int) -> float:
     started = time.perf_counter()
     nearest(x, y)
     return time.perf_counter() - started
+
+
+def _measures(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Seconds of processor time: `measurements` says of what."""
+    for measurement in measurements(options):
+        yield _measured(*measurement)
 
 
 def _dry_run(_: argparse.Namespace) -> Iterator[dict[str, object]]:

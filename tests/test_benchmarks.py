@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import os
 import re
 import sys
@@ -13,7 +14,9 @@ import pandas as pd
 import pytest
 import torch
 
+from engram import catalogue
 from engram.datasets import idx
+from engram.files import artifacts
 from engram.likelihood import laplace
 from engram.models import build
 from engram.scores.statistics import memorization_scores
@@ -29,6 +32,7 @@ import gradient_pairs  # noqa: E402
 import lockstep  # noqa: E402
 import read_folder  # noqa: E402
 import scaling  # noqa: E402
+import scaling_measures  # noqa: E402
 import tensor_float  # noqa: E402
 import whole_experiment  # noqa: E402
 from reference_program import write_idx  # noqa: E402
@@ -252,6 +256,29 @@ def test_the_made_up_experiment_goes_through_the_score_stage(tmp_path):
 def test_permutations_and_neighbours_run_at_tiny_sizes():
     assert scaling._permute(20) > 0
     assert scaling._find_nearest(30, 10) > 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["copy_tests", "model_attacks", "membership_inference", "neighbors"],
+        ["dynamics"],
+        pytest.param(["influence"], marks=pytest.mark.slow),
+        pytest.param(["predictors"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_made_up_artifacts_give_every_measure_that_the_models_can_have(names, tmp_path):
+    """All columns of the table: of the few that a VAE cannot have, and that take two scored epochs, the analysis says so."""
+    for name in names:
+        scaling_measures._write(str(tmp_path), scaling_measures.ANALYSES[name], 100, 20)
+        assert scaling_measures._analyse(str(tmp_path), name) > 0
+    assert scaling_measures._gather(str(tmp_path), names) > 0
+    measures = artifacts.read(tmp_path / "measures.h5", "measures")
+    lacking = json.loads(measures.attrs["lacking"])
+    assert all("predicts noise" in reason or "one epoch only" in reason for reason in lacking.values())
+    declared = {name for analysis in names for name in catalogue.ANALYSES[analysis].measures}
+    assert {name for name in declared if np.isfinite(measures[name].values).any()} == declared - {*lacking}
 
 
 def test_the_spread_over_seeds_is_that_of_scores_made_with_it():
