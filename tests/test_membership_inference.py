@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from engram import config
-from engram.analyses import attacks, stage
+from engram.analyses import attacks, membership_inference, stage
 from engram.analyses.attacks import ATTACKS, Population, Shadows, attack
 from engram.analyses.roc import FALSE_POSITIVE_RATES, area_under_curve, roc, true_positive_rate
 from engram.analyses.set_test import set_p_values
@@ -329,3 +329,12 @@ def test_independent_models_are_each_others_shadows(rng):
     log_px = rng.normal(-90, 15, 300) + rng.normal(0, 1, is_in.shape) + 5 * is_in
     scores = attack(log_px, is_in, np.arange(12), np.empty((12, 0)), np.empty((12, 0), dtype=bool))
     assert roc(scores["calibrated"], is_in, rng).area.estimate > 0.99
+
+
+def test_attacks_without_numbers_say_what_they_need(rng):
+    none = np.full((1, 5), np.nan)
+    variables = {name: (("estimator", "sample"), none, {}) for name in ATTACKS}
+    variables["calibrated"] = (("estimator", "sample"), np.array([[np.nan, 0.5, 1, 0, 0]]), {})
+    lacking = membership_inference._lacking(variables)
+    assert {*lacking} == {*ATTACKS} - {"calibrated"} and "two shadow models or more" in lacking["lira_online"]
+    assert lacking["rmia"].endswith("test images")

@@ -106,7 +106,7 @@ def of_scored_images(values: xr.DataArray, scored: np.ndarray) -> tuple:
 def told(read: Mapping[str, xr.Dataset], declared: Declared) -> dict[str, dict[str, Any]]:
     """What is known of measures, by their names: titles, uses, falls, analysis, seconds, and lacking, why one has no values.
 
-    Where an analysis does not tell its measures' seconds apart, each has those of all of it.
+    Where an analysis does not tell its measures' seconds apart, each has those of all of it; one that is lacking took none.
     """
     facts: dict[str, dict[str, Any]] = {
         key: {} for key in ("titles", "uses", "falls", "analysis", "seconds", "lacking")
@@ -117,6 +117,6 @@ def told(read: Mapping[str, xr.Dataset], declared: Declared) -> dict[str, dict[s
         for name, measure in measures.items():
             facts["titles"][name], facts["uses"][name] = measure["title"], measure["uses"]
             facts["falls"][name], facts["analysis"][name] = bool(measure["falls"]), analysis
-            facts["seconds"][name] = float(seconds.get(name, made_by["wall_seconds"]))
+            facts["seconds"][name] = 0.0 if name in lacking else float(seconds.get(name, made_by["wall_seconds"]))
         facts["lacking"] |= {name: reason for name, reason in lacking.items() if name in measures}
     return facts

@@ -18,6 +18,10 @@ from engram.files.artifacts import AXES, variable
 from engram.randomness import generator
 from engram.scores.stage import Comparison, read_log_px
 
+TWO_A_SIDE = "needs two shadow models or more on a side of an image, and so more repeats"
+NEEDS = dict.fromkeys(ATTACKS, "needs shadow models, which come from other repeats, and so two repeats or more")
+NEEDS |= dict.fromkeys(("lira_offline", "lira_online", "lira_online_fixed"), TWO_A_SIDE)
+NEEDS["rmia"] += ", and test images"
 ALL_IMAGES = "all"  # the name of the set of all scored images, beside those of one class each
 
 
@@ -38,7 +42,13 @@ def analyse(given: Inputs) -> Answer:
         **roc.axes(ATTACKS),
         **_by_estimator([roc.variables(of_estimator) for of_estimator in curves]),
     }
-    return Answer(variables, {"epoch": given.epoch, "resamples": roc.RESAMPLES, "relabellings": RELABELLINGS})
+    settings = {"epoch": given.epoch, "resamples": roc.RESAMPLES, "relabellings": RELABELLINGS}
+    return Answer(variables, settings, lacking=_lacking(variables))
+
+
+def _lacking(variables: Mapping[str, tuple]) -> dict[str, str]:
+    """The attacks that have no numbers for any image, and why."""
+    return {name: NEEDS[name] for name in ATTACKS if np.isnan(variables[name][1]).all()}
 
 
 def _log_px(paths: list, comparison: Comparison) -> np.ndarray:

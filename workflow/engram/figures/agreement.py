@@ -40,9 +40,9 @@ def agreement(analysis: xr.Dataset, table: xr.Dataset) -> Figure:
         for row, name in enumerate(names):
             _interval(axes, row, intervals.read(analysis.sel(measure=name), quantity), LOOK[uses[name]])
         axes.set_xlabel(label)
-    _ceiling(panels[0], float(analysis.attrs["ceiling"]))
     panels[0].set_yticks(range(len(names)), [titles[name] for name in names], fontsize=7)
     panels[0].set_ylim(-0.7, len(names) - 0.3)
+    _ceiling(panels[0], float(analysis.attrs["ceiling"]))
     drawn.legend(handles=_legend(uses[name] for name in names), loc="outside upper center", ncols=len(LOOK))
     return drawn
 
@@ -65,7 +65,7 @@ def _ceiling(axes: Axes, ceiling: float) -> None:
     """The highest correlation that errors of the score leave to a measure which does not share them."""
     if np.isfinite(ceiling):
         axes.axvspan(ceiling, max(1.0, axes.get_xlim()[1]), color="#DDDDDD", linewidth=0)
-        axes.text(ceiling, axes.get_ylim()[0], " ceiling", fontsize=6.5, va="bottom", ha="right", rotation=90)
+        axes.text(ceiling, axes.get_ylim()[0], " ceiling", fontsize=6.5, va="bottom", ha="left", rotation=90)
         axes.set_xlim(right=1.02)
 
 

@@ -24,6 +24,7 @@ def disagreement(analysis: xr.Dataset, table: xr.Dataset, dataset: xr.Dataset) -
     `analysis`: the agreement artifact; `table`: measures.h5. Under each image stands its score.
     """
     titles, shown = json.loads(table.attrs["titles"]), rising(analysis).isel(measure=slice(None, None, -1))
+    shown = shown.isel(measure=np.isfinite(shown["spearman"].values))  # a constant measure ranks no images
     score = dict(zip(table["sample"].values.tolist(), table["score"].values.tolist(), strict=True))
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     tall, count = height / width, analysis.sizes["rank"]
