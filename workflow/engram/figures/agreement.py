@@ -40,6 +40,11 @@ def agreement(analysis: xr.Dataset, table: xr.Dataset) -> Figure:
         for row, name in enumerate(names):
             _interval(axes, row, intervals.read(analysis.sel(measure=name), quantity), LOOK[uses[name]])
         axes.set_xlabel(label)
+        if not np.isfinite(analysis[quantity].values).any():
+            axes.set(xlim=(0, 1))
+            axes.text(
+                0.5, len(names) / 2, "nothing to find", ha="center", va="center", fontsize=8, backgroundcolor="white"
+            )
     panels[0].set_yticks(range(len(names)), [titles[name] for name in names], fontsize=7)
     panels[0].set_ylim(-0.7, len(names) - 0.3)
     _ceiling(panels[0], float(analysis.attrs["ceiling"]))
