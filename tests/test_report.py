@@ -68,6 +68,7 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
+        assert "id" not in attributes or attributes["id"] not in self.ids
         self.ids.add(attributes.get("id"))
         self.links += [attributes["href"]] if "href" in attributes else []
         self.loaded += [attributes["src"]] if "src" in attributes else []

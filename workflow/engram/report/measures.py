@@ -46,7 +46,7 @@ def _by_reason(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
     """[(titles, reason)], from {title: reason}.
 
     >>> _by_reason({"A": "no samples", "B": "no encoder", "C": "no samples"})
-    [('A, C', 'no samples'), ('B', 'no encoder')]
+    [('A; C', 'no samples'), ('B', 'no encoder')]
     """
     return [
         (", ".join(title for title in reasons if reasons[title] == why), why) for why in dict.fromkeys(reasons.values())
