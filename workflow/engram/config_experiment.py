@@ -58,7 +58,7 @@ def _in_analyses(experiment: dict[str, Any], estimators: dict[str, Any], defined
     for name in chosen:
         if name not in catalogue.ANALYSES:
             problems.append(f"analyses names {name!r}, which is unknown; {suggest(name, catalogue.ANALYSES)}")
-        elif name not in possible:
+        elif estimators and name not in possible:  # without a known estimator, that is what a reader should be told
             analysis, words = catalogue.ANALYSES[name], catalogue.READABLE | catalogue.REQUIRED
             lacking = [words[what] for what in (*analysis.reads, *analysis.requires) if what not in there]
             needs = " and ".join(lacking) or analysis.needs
