@@ -27,7 +27,13 @@ ODD = {
 }
 
 
-@pytest.fixture(scope="module", params=ODD)
+QUICK = ("2 without classes", "10 scores alike")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in ODD],
+)
 def odd(request, tmp_path_factory):
     """The description of an odd experiment."""
     described = synthetic.analysed(tmp_path_factory.mktemp("odd"), **({"test": 3} | ODD[request.param]))

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 import workspace
+from engram import catalogue
 from engram.catalogue import ANALYSES, analyses_of, figures_of
 from engram.config_given import has
 from engram.files.artifacts import read
@@ -21,7 +22,8 @@ from workspace import edit, planned, snakemake
 
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
-FIGURES, ITS_ANALYSES = (of(ESTIMATORS, has(workspace.TINY, {})) for of in (figures_of, analyses_of))
+OF_TINY = ESTIMATORS, has(workspace.TINY, {}), workspace.TINY["analyses"]
+FIGURES, ITS_ANALYSES = figures_of(*OF_TINY), analyses_of(*OF_TINY)
 BEFORE_TRAINING = [name for name in ITS_ANALYSES if ANALYSES[name].before_training]
 SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
 AFTER_SCORES = {"scores": 2, "measures": 1, "report": 1} | dict.fromkeys([*{*ITS_ANALYSES} - {*BEFORE_TRAINING}], 1)
@@ -84,7 +86,7 @@ def test_changed_code_reruns_the_stages_that_use_it(copy):
 
 def test_one_figure_or_analysis_is_its_own_rules_code_only(copy):
     edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 6", "HELD = 7")
-    use_its_distances = {"neighbors", "copy_tests", "mode_collapse", "model_attacks"}
+    use_its_distances = {"neighbors", "mode_collapse"}
     their_figures = {f"figure_{name}" for name in (*use_its_distances, "agreement", "disagreement")}
     assert planned(copy).keys() - {"report"} == use_its_distances | their_figures | {"measures", "agreement"}
     edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 7", "HELD = 6")
@@ -100,6 +102,7 @@ def test_a_new_entry_in_the_catalogue_makes_its_own_rules_and_reruns_the_report_
         '    "neighbors": Analysis(',
         '    "trial": Analysis("Trial", "A trial.", columns=("high",)),\n    "neighbors": Analysis(',
     )
+    workspace.change(copy, "experiments", "tiny", analyses=[*workspace.TINY["analyses"], "trial"])
     assert planned(copy) == {"trial": 1, "report": 1}
     assert "trial (A trial.)" in snakemake(copy, "--list-rules").stdout
 
@@ -259,6 +262,22 @@ def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
     assert (copy / "results/tiny/scores/published.h5").exists()
     bad.unlink()
     assert snakemake(copy, "all_scores").returncode == 0
+
+
+@pytest.mark.slow
+def test_every_analysis_that_halves_can_have_goes_through_the_workflow(tmp_path):
+    folder = workspace.create(tmp_path / "halves")
+    halves = {"membership": {"design": "half_split", "repeats": 5}, "estimators": ["corrected"]}
+    settings = {key: value for key, value in workspace.TINY.items() if key != "analyses"} | halves
+    workspace.change(folder, "experiments", tiny=settings)
+    run = snakemake(folder, timeout=900)
+    assert run.returncode == 0, run.stdout
+    made = {path.stem for path in folder.glob("results/tiny/analyses/*.h5")}
+    assert made == {*ANALYSES} - {"encoder_part", "difference_in_differences", "canaries"}
+    page = (folder / "results/report.html").read_text()
+    assert all(
+        f"<b>{figure.title}.</b>" in page for name, figure in catalogue.FIGURES.items() if {*figure.reads} & made
+    )
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ TINY = {
     "membership": {"design": "k_fold", "folds": 3, "repeats": 2},
     "scored_epochs": [2, 4],
     "estimators": ["published", "corrected"],
+    # The quick ones; a slow test of test_workflow.py makes them all.
+    "analyses": ["duplicates", "density_split", "neighbors", "mode_collapse", "membership_inference", "agreement"],
     "seed": 42,
 }
 
