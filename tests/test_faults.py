@@ -105,8 +105,8 @@ CONSUMERS = [
     {"tiny/scores/corrected.h5": "tiny/analyses/density_split.h5"},
     {
         f"tiny/analyses/{name}.h5": f"tiny/figures/{figure}.png"
-        for figure in figures_of(ESTIMATORS, has(workspace.TINY, {}), workspace.TINY["analyses"])
-        for name in analyses_of(ESTIMATORS, has(workspace.TINY, {}), workspace.TINY["analyses"])
+        for figure in figures_of(ESTIMATORS, has(workspace.TINY, {}), workspace.ANALYSES)
+        for name in analyses_of(ESTIMATORS, has(workspace.TINY, {}), workspace.ANALYSES)
         if name in FIGURES[figure].reads
     },
 ]

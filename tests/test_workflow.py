@@ -22,7 +22,7 @@ from workspace import edit, planned, snakemake
 
 CONFIG = workspace.read(workspace.REPOSITORY)
 ESTIMATORS = {name: CONFIG["estimators"][name] for name in workspace.TINY["estimators"]}
-OF_TINY = ESTIMATORS, has(workspace.TINY, {}), workspace.TINY["analyses"]
+OF_TINY = ESTIMATORS, has(workspace.TINY, {}), workspace.ANALYSES
 FIGURES, ITS_ANALYSES = figures_of(*OF_TINY), analyses_of(*OF_TINY)
 BEFORE_TRAINING = [name for name in ITS_ANALYSES if ANALYSES[name].before_training]
 SCORE_FIGURES = [name for name in FIGURES if name not in ("losses", *BEFORE_TRAINING)]
@@ -102,7 +102,7 @@ def test_a_new_entry_in_the_catalogue_makes_its_own_rules_and_reruns_the_report_
         '    "neighbors": Analysis(',
         '    "trial": Analysis("Trial", "A trial.", columns=("high",)),\n    "neighbors": Analysis(',
     )
-    workspace.change(copy, "experiments", "tiny", analyses=[*workspace.TINY["analyses"], "trial"])
+    workspace.change(copy, "experiments", "tiny", analyses=[*workspace.ANALYSES, "trial"])
     assert planned(copy) == {"trial": 1, "report": 1}
     assert "trial (A trial.)" in snakemake(copy, "--list-rules").stdout
 
@@ -268,8 +268,7 @@ def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
 def test_every_analysis_that_halves_can_have_goes_through_the_workflow(tmp_path):
     folder = workspace.create(tmp_path / "halves")
     halves = {"membership": {"design": "half_split", "repeats": 5}, "estimators": ["corrected"]}
-    settings = {key: value for key, value in workspace.TINY.items() if key != "analyses"} | halves
-    workspace.change(folder, "experiments", tiny=settings)
+    workspace.change(folder, "experiments", tiny=workspace.TINY | halves)
     run = snakemake(folder, timeout=900)
     assert run.returncode == 0, run.stdout
     made = {path.stem for path in folder.glob("results/tiny/analyses/*.h5")}

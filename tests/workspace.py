@@ -19,10 +19,10 @@ TINY = {
     "membership": {"design": "k_fold", "folds": 3, "repeats": 2},
     "scored_epochs": [2, 4],
     "estimators": ["published", "corrected"],
-    # The quick ones; a slow test of test_workflow.py makes them all.
-    "analyses": ["duplicates", "density_split", "neighbors", "mode_collapse", "membership_inference", "agreement"],
     "seed": 42,
 }
+# The analyses of `tiny`, those that are quick; a slow test of test_workflow.py makes them all.
+ANALYSES = ["duplicates", "density_split", "neighbors", "mode_collapse", "membership_inference", "agreement"]
 
 
 def create(folder: Path) -> Path:
@@ -43,7 +43,7 @@ def create(folder: Path) -> Path:
     change(folder, run=["tiny"])
     config = read(folder)
     config["datasets"]["toy"] = {"npz": "toy.npz", "test_fraction": 0.2}
-    config["experiments"]["tiny"] = TINY
+    config["experiments"]["tiny"] = TINY | {"analyses": ANALYSES}
     config["estimators"]["published"]["samples"] = 8
     config["estimators"]["corrected"]["samples"] = 4
     write(folder, config)
