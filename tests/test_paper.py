@@ -77,6 +77,7 @@ def shrink(folder):
         experiment["membership"] |= {"folds": 2, "repeats": 2}
         experiment["scored_epochs"] = [1, 2] if "mnist" in name else [2]
         experiment["overrides"] = {"published": {"samples": 4}, "corrected": {"samples": 2}}
+        experiment["analyses"] = workspace.ANALYSES
     workspace.write(folder, config)
 
 
