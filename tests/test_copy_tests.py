@@ -245,8 +245,10 @@ def test_features_in_the_config(tmp_path):
 @pytest.mark.slow
 def test_other_features_and_what_they_are_made_of_rerun_nothing_but_copy_tests(copy):
     """A function's code, a module that it imports, and a file's content."""
-    again = {"copy_tests": 1, "figure_copy_tests": 1, "report": 1}
+    again = {"copy_tests": 1, "figure_copy_tests": 1, "measures": 1, "report": 1}
     shutil.copy(my_features.__file__, copy / "my_features.py")
+    workspace.change(copy, "experiments", "tiny", analyses=["copy_tests"])
+    assert workspace.snakemake(copy).returncode == 0
     workspace.change(copy, "experiments", "tiny", features="my_features:rows")
     assert workspace.planned(copy) == again
     run = workspace.snakemake(copy)

@@ -142,7 +142,7 @@ def test_the_report_gives_numbers_reasons_and_the_ceiling(table):
     analysis = answered(answer).assign_attrs(answer.summary)
     rows = [*told.rows(analysis, table)]
     assert [row["title"] for row in rows] == ["distance", "attack"] and rows[0]["missing"] == "1 without"
-    assert rows[0]["numbers"][0].startswith("1.00 [") and rows[1]["seconds"] == "3.0"
+    assert rows[0]["numbers"][0].startswith("1.00 [") and rows[1]["seconds"] == "3.0 seconds"
     assert told.absent(table) == [("nothing", "it has no samples"), ("another", "it needs more")]
     assert "at most 0.82" in told.sentences(analysis, table) and "30 of 60 images" in told.sentences(analysis, table)
     texts = [text.get_text() for text in draw(analysis, table).findobj(Text)]

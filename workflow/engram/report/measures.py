@@ -30,7 +30,7 @@ def rows(analysis: xr.Dataset, table: xr.Dataset) -> Iterator[dict[str, Any]]:
             "uses": uses[name],
             "analysis": made_by[name],
             "numbers": numbers,
-            "seconds": f"{float(of_measure['seconds']):.1f}",
+            "seconds": f"{float(of_measure['seconds']):.1f} seconds",
             "missing": f"{missing:,} without" if missing else "",
         }
 
