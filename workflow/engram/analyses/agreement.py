@@ -81,19 +81,17 @@ def upwards(table: xr.Dataset) -> dict[str, np.ndarray]:
 
 def analyse(given: Inputs) -> Answer:
     """Of every measure: rank correlation with the score, area under the curve for the images of highest score and for those
-    memorized at FDR 5 %, seconds, and the images of greatest disagreement; and rank correlations between measures."""
+    memorized at FDR 5 %, and the images of greatest disagreement; and rank correlations between measures."""
     table = given.measures
     score, sample, by_name = table["score"].values, table["sample"].values, upwards(table)
     values = np.array([*by_name.values()])
     high, memorized = score >= np.quantile(score, 1 - TOP), table["q_value"].values <= FDR
     found = np.array([disagreements(measure, score) for measure in values])
-    seconds = json.loads(table.attrs["seconds"])
     of_measure = ("measure",)
     variables = {
         "measure": variable(of_measure, [*by_name], "1", "measure of memorization"),
         "other": variable(("other",), [*by_name], "1", "measure of memorization"),
         "images": variable(of_measure, (~np.isnan(values)).sum(axis=1), "1", "images with a value"),
-        "seconds": variable(of_measure, [seconds[name] for name in by_name], "s", "time that the measure took"),
         **_variables("spearman", "rank correlation with the score", [_spearman(each, score) for each in values]),
         **_variables("area_high", "area under the ROC curve for the 5 % of highest score", _detect(values, high)),
         **_variables("area_memorized", "area under the ROC curve for images at FDR 5 %", _detect(values, memorized)),
