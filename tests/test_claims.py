@@ -16,7 +16,7 @@ from engram.scores.intervals import Interval
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
     """Scores that depend on class and on nothing else, and grow from epoch 20 to 40."""
-    return synthetic.read(tmp_path_factory.mktemp("made_up"), n=1000)
+    return synthetic.read(tmp_path_factory.mktemp("made_up"), analyses=synthetic.OF_CLAIMS, n=1000)
 
 
 def verdict(found, claim, estimator="corrected"):

@@ -38,7 +38,7 @@ def texts(drawn) -> list[str]:
 
 def named(folder, class_name, file="{}.png"):
     """An experiment of ten images whose classes and files have a name."""
-    found = synthetic.read(folder, n=10, test=3, estimators=("mine",))
+    found = synthetic.read(folder, analyses=("mode_collapse",), n=10, test=3, estimators=("mine",))
     found.dataset.attrs["label_names"] = np.array([f"{class_name}{number}" for number in range(10)], dtype=object)
     paths = [f"photos/{file.format(number)}" for number in range(13)]
     return found, found.dataset.assign(path=("sample", np.array(paths, dtype=object)))

@@ -198,3 +198,14 @@ def test_the_page_of_the_measures_names_every_column():
 def test_a_model_check_asks_for_samples_only_where_an_analysis_draws_them():
     drawing = contents.uses_of_model(shipped(), "quickstart")["analyses"]
     assert "neighbors" in drawing and "membership_inference" not in drawing
+
+
+def test_a_figure_of_an_analysis_that_is_left_out_says_where_to_name_it():
+    settings = shipped()
+    settings["experiments"]["quickstart"]["analyses"] = ["neighbors"]
+    described = contents.experiment(settings, "quickstart")
+    with pytest.raises(UserError, match=r"quickstart\.analyses: leaves out predictors, which Cheap predictors needs"):
+        contents.inputs(catalogue.FIGURES["predictors"], described)
+    assert contents.inputs(catalogue.ANALYSES["predictors"], described)[
+        "full_model"
+    ]  # the analysis itself can be asked for

@@ -132,14 +132,15 @@ def test_the_interval_of_a_gain_is_scipys_over_resampled_images():
     rng = np.random.default_rng(0)
     score = rng.normal(size=60).round(1)
     a, b = (score + rng.normal(size=60)).round(1), score + 2 * rng.normal(size=60)
-    found = intervals.spearman_gain(a, b, score, np.random.default_rng(1))
+    found, of_b, of_a_constant = intervals.spearman_gains([a, b, np.ones(60)], b, score, np.random.default_rng(1))
     again, gains = np.random.default_rng(1), []
     for _ in range(intervals.RESAMPLES):
         seen = np.repeat(np.arange(60), again.multinomial(60, np.full(60, 1 / 60)))
         gains.append(spearmanr(a[seen], score[seen]).statistic - spearmanr(b[seen], score[seen]).statistic)
     expected = spearmanr(a, score).statistic - spearmanr(b, score).statistic, *np.quantile(gains, [0.025, 0.975])
     np.testing.assert_allclose(found, expected, rtol=1e-10)
-    assert np.isnan(intervals.spearman_gain(np.ones(60), b, score, again)).all()
+    assert of_b == (0, 0, 0) and np.isnan(of_a_constant).all()
+    assert np.isnan(intervals.spearman_gains([a[:3]], b[:3], score[:3], again)).all()
 
 
 def test_a_model_that_was_fitted_has_a_log_p_and_no_gradients(tmp_path):

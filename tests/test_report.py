@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import workspace
 from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES
 from engram.errors import UserError
 from engram.files import artifacts, inputs
@@ -41,7 +42,9 @@ def experiment(tmp_path_factory):
     return {
         "name": "made_up",
         "settings": SETTINGS,
-        "estimators": {"published": {"samples": 256}, "corrected": {"samples": 16}},
+        "estimators": {
+            name: workspace.read(workspace.REPOSITORY)["estimators"][name] for name in SETTINGS["estimators"]
+        },
         "likelihoods": [],
         "stands_for": ["paper"],
         "figures": dict.fromkeys(FIGURES, folder / "pixel.png"),
@@ -166,9 +169,13 @@ def test_analyses_that_an_experiment_does_not_choose_are_left_out_with_that_reas
     gone = [name for name, figure in FIGURES.items() if {*figure.reads} & {*ANALYSES}]
     chosen["figures"] = {name: path for name, path in experiment["figures"].items() if name not in gone}
     page = written(tmp_path, chosen)
-    left_out = "the analysis neighbors, which the experiment&#39;s `analyses` in config.yaml leaves out"
-    assert f"Left out: The nearest-neighbour test, which needs {left_out}." in page
-    assert page.count("in config.yaml leaves out") == len(gone) > 5
+    for name in ("density_split", "neighbors", "copy_tests", "mode_collapse", "duplicates", "predictors"):
+        left_out = f"the analysis {name}, which the experiment&#39;s `analyses` in config.yaml leaves out"
+        assert f"Left out: {FIGURES[name].title}, which needs {left_out}." in page
+    # What it could not have anyway is not said to be left out.
+    assert "Left out: The encoder&#39;s part of the score, which needs two estimators" in page
+    assert "Left out: Influence of training images on log p, which needs likelihoods of the last scored epoch" in page
+    assert page.count("Left out: ") == len(gone)
 
 
 def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experiment):

@@ -18,7 +18,7 @@ from engram.report import reproduction as reproduction_page
 from engram.scores.bits import bits_per_dimension, dimensions
 from engram.scores.intervals import Interval, mean
 from engram.scores.quantities import QUANTITIES, Scored, estimate, jackknife
-from synthetic import analysed
+from synthetic import OF_CLAIMS, analysed
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
 
@@ -119,7 +119,7 @@ FOLDS = {"design": "k_fold", "folds": 5, "repeats": 2}
 def experiments(tmp_path_factory):
     """Two made-up experiments at the paper's learning rates, on 400 images, with K = 5 and L = 2."""
     folder = tmp_path_factory.mktemp("reproduction")
-    paths = analysed(folder)
+    paths = analysed(folder, OF_CLAIMS)
     rng = np.random.default_rng(1)
     likelihoods = []
     for estimator in ("published", "corrected"):

@@ -27,7 +27,7 @@ ODD = {
 }
 
 
-QUICK = ("2 without classes", "10 scores alike")
+QUICK = ("2 without classes",)
 
 
 @pytest.fixture(
@@ -59,7 +59,7 @@ def test_every_figure_and_the_report_are_made_without_a_warning(odd, tmp_path):
 
 
 def test_claims_that_speak_of_highly_memorized_images_stay_open_where_scores_do_not_differ(tmp_path):
-    findings = claims.test(synthetic.read(tmp_path, n=10, test=3, alike="scores"))
+    findings = claims.test(synthetic.read(tmp_path, analyses=synthetic.OF_CLAIMS, n=10, test=3, alike="scores"))
     without = [finding for finding in findings if "No image is highly memorized" in finding.numbers]
     assert {finding.claim for finding in without} == {"C1", "C2", "C3", "C7", "C9"}
     assert all(finding.verdict == OPEN for finding in without)
@@ -68,7 +68,7 @@ def test_claims_that_speak_of_highly_memorized_images_stay_open_where_scores_do_
 @pytest.mark.parametrize("n", [2, 5, 12, 14, 15, 16, 40])
 def test_each_row_of_the_grids_shows_its_own_images_in_its_own_order(tmp_path, n):
     """Every image is of one grey level, which is its score: rows can be read off the pixels."""
-    experiment = synthetic.read(tmp_path, n=n, test=3, estimators=("mine",))
+    experiment = synthetic.read(tmp_path, analyses=(), n=n, test=3, estimators=("mine",))
     level = np.random.default_rng(n).permutation(n)
     experiment.dataset["images"].values[:n] = level[:, None]
     experiment.scores["mine"]["score"].values[-1] = level
@@ -90,7 +90,7 @@ def test_each_row_of_the_grids_shows_its_own_images_in_its_own_order(tmp_path, n
 
 def test_no_curve_of_four_parameters_is_fitted_to_few_scores_or_to_scores_all_alike(tmp_path):
     for number, settings in enumerate([{"n": 49}, {"n": 50, "alike": "scores"}, {"n": 50}]):
-        experiment = synthetic.read(tmp_path / str(number), test=3, estimators=("mine",), **settings)
+        experiment = synthetic.read(tmp_path / str(number), analyses=(), test=3, estimators=("mine",), **settings)
         legend = score_histogram(experiment.scores).axes[0].get_legend()
         assert (legend is None) == (number < 2)
     assert johnson_su.can_fit(np.arange(50.0)) and not johnson_su.can_fit(np.arange(49.0))

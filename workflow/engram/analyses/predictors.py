@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import nn
 
 from engram.analyses import baselines, ekfac
 from engram.analyses.inputs import Answer, Inputs
@@ -77,9 +78,9 @@ def analyse(given: Inputs) -> Answer:
     judged = Judged(given.dataset, given.first["sample"].values, given.seed)
     found = Found()
     _from_images(given.dataset, judged.rows, found)
-    _from_log_px(given, judged, found)
-    _from_gradients(given, judged, found)
     full_model = given.full_model(given.epoch)
+    _from_log_px(given, full_model, judged, found)
+    _from_gradients(given, full_model, judged, found)
     settings = {
         "epochs": _epochs(given),
         "draws": judged.draws(full_model),
@@ -118,8 +119,8 @@ def _from_images(dataset: xr.Dataset, scored: np.ndarray, found: Found) -> None:
         found.put(name, values[np.searchsorted(train, scored)], seconds)
 
 
-def _from_log_px(given: Inputs, judged: Judged, found: Found) -> None:
-    if way_to_log_px(given.full_model(given.epoch)) is None:
+def _from_log_px(given: Inputs, full_model: nn.Module, judged: Judged, found: Found) -> None:
+    if way_to_log_px(full_model) is None:
         found.lack("the full model offers no way to log p", *BY_LOG_PX)
         return
     each = [_timed(lambda epoch=epoch: -judged.log_px(given.full_model(epoch))) for epoch in _epochs(given)]
@@ -132,10 +133,10 @@ def _from_log_px(given: Inputs, judged: Judged, found: Found) -> None:
     found.put("loss_drop", loss[0] - loss[-1], seconds[0] + seconds[-1])
 
 
-def _from_gradients(given: Inputs, judged: Judged, found: Found) -> None:
-    last, why_not = given.full_model(given.epoch), why_no_gradients(given.full_model(given.epoch))
+def _from_gradients(given: Inputs, full_model: nn.Module, judged: Judged, found: Found) -> None:
+    why_not = why_no_gradients(full_model)
     try:
-        model = None if why_not else differentiated(last, judged)
+        model = None if why_not else differentiated(full_model, judged)
     except UserError as error:
         why_not = str(error)
     if why_not:
@@ -180,7 +181,7 @@ def _variables(found: Found, given: Inputs, settings: dict[str, Any]) -> dict[st
     score = [inputs.last(scored) for scored in given.scores.values()]
     axes = ("predictor", "estimator")
     correlations = [[_correlation(of, each) for each in score] for of in values.values()]
-    gains = [[_gain(of, values[TO_BEAT], each, given.seed) for each in score] for of in values.values()]
+    gains = np.transpose([_gains(values, each, given.seed) for each in score], (1, 0, 2))
     correlation = "Spearman's rank correlation of the predictor with the score"
     return {
         "sample": given.first["sample"].variable,
@@ -201,9 +202,23 @@ def _correlation(values: np.ndarray, score: np.ndarray) -> intervals.Interval:
     return intervals.spearman(values[there], score[there])
 
 
-def _gain(values: np.ndarray, to_beat: np.ndarray, score: np.ndarray, seed: int) -> intervals.Interval:
-    """The same minus that of `to_beat`, over the same images, in the same resamples for every predictor."""
-    there = ~np.isnan(values)
-    return intervals.spearman_gain(
-        values[there], to_beat[there], score[there], generator(seed, "predictors", "resamples")
-    )
+def _gains(values: dict[str, np.ndarray], score: np.ndarray, seed: int) -> list[intervals.Interval]:
+    """The same of every predictor minus that of TO_BEAT, over the images that have a value of it.
+
+    Those of all images are compared in the same resamples, at once.
+    """
+    there = {name: ~np.isnan(of) for name, of in values.items()}
+    complete = [name for name in values if there[name].all()]
+    together = dict(zip(complete, _gains_over(complete, values, score, there[TO_BEAT], seed), strict=True))
+    return [
+        together[name] if name in together else _gains_over([name], values, score, there[name], seed)[0]
+        for name in values
+    ]
+
+
+def _gains_over(
+    names: list[str], values: dict[str, np.ndarray], score: np.ndarray, there: np.ndarray, seed: int
+) -> list[intervals.Interval]:
+    of_names = [values[name][there] for name in names]
+    rng = generator(seed, "predictors", "resamples")
+    return intervals.spearman_gains(of_names, values[TO_BEAT][there], score[there], rng)

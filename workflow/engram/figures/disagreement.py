@@ -4,17 +4,16 @@ import json
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.figures.agreement import rising
-from engram.figures.style import WIDTH, figure, show_image, styled
+from engram.figures.style import WIDTH, figure, styled
 from engram.files.inputs import images
 
 TITLES = ("higher by the score M", "higher by the measure")
-GAP = 0.12  # between tiles, in widths of one
-NAMES = 3.6  # room for the measure's title, in widths of a tile
-LINE = 0.36  # height of the line under a tile, likewise
+# In widths of a tile: between two tiles, between the two halves, for the measure's title, and under a tile.
+GAP, HALVES, NAMES, LINE = 0.12, 0.5, 3.6, 0.36
+ABOVE = 1.0
 
 
 @styled
@@ -26,30 +25,46 @@ def disagreement(analysis: xr.Dataset, table: xr.Dataset, dataset: xr.Dataset) -
     titles, shown = json.loads(table.attrs["titles"]), rising(analysis).isel(measure=slice(None, None, -1))
     shown = shown.isel(measure=np.isfinite(shown["spearman"].values))  # a constant measure ranks no images
     score = dict(zip(table["sample"].values.tolist(), table["score"].values.tolist(), strict=True))
+    names, chosen = shown["measure"].values.tolist(), shown["disagreement"].values
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
-    tall, count = height / width, analysis.sizes["rank"]
-    across = NAMES + 2 * count * (1 + GAP) + 0.6
-    drawn = figure((1.2 + shown.sizes["measure"] * (tall + LINE)) * WIDTH / across)
+    corners = _corners(chosen.shape, height, width)
+    across, down = NAMES * width + corners[..., 1].max(initial=0) + width, len(names) * (height + LINE * width)
+    drawn = figure((ABOVE * width + down) * WIDTH / across + 0.2)
     axes = drawn.subplots()
-    for side, title in enumerate(TITLES):
-        axes.text(_left(side, 0, count), 0.12, title, fontsize=8, weight="bold", va="bottom")
-    for row, name in enumerate(shown["measure"].values.tolist()):
-        top = -row * (tall + LINE)
-        axes.text(0, top - tall / 2, titles[name].replace(": ", ":\n"), fontsize=7, va="center", wrap=True)
-        for side, rank in np.ndindex(len(TITLES), count):
-            image = int(shown["disagreement"].sel(measure=name).values[side, rank])
-            if image >= 0:
-                _tile(axes, images(dataset, np.array([image]))[0], _left(side, rank, count), top, tall, score[image])
-    axes.set(xlim=(0, across), ylim=(-shown.sizes["measure"] * (tall + LINE), 1))
-    axes.set_aspect("equal")
+    if names:
+        tiles = _mosaic(chosen, corners, dataset)
+        extent = (NAMES * width, NAMES * width + tiles.shape[1], tiles.shape[0], 0)
+        axes.imshow(tiles, extent=extent, interpolation="nearest", aspect="auto")
+    for row, name in enumerate(names):
+        middle = corners[row, 0, 0, 0] + height / 2
+        axes.text(0, middle, titles[name].replace(": ", ":\n"), fontsize=7, va="center")
+    for side, title in enumerate(TITLES if names else ()):
+        axes.text(NAMES * width + corners[0, side, 0, 1], -0.15 * width, title, fontsize=8, weight="bold", va="bottom")
+    for place in zip(*np.nonzero(chosen >= 0), strict=True):
+        top, left = corners[place]
+        below = NAMES * width + left + width / 2, top + height + 0.03 * width
+        axes.text(*below, f"{score[int(chosen[place])]:z.1f}", fontsize=5.5, ha="center", va="top")
+    axes.set(xlim=(0, across), ylim=(down, -ABOVE * width))
     axes.axis("off")
     return drawn
 
 
-def _left(side: int, rank: int, count: int) -> float:
-    return NAMES + side * (count * (1 + GAP) + 0.5) + rank * (1 + GAP)
+def _corners(shape: tuple[int, int, int], height: int, width: int) -> np.ndarray:
+    """Top and left pixel of every tile, (measures, 2 sides, ranks, 2)."""
+    row, side, rank = np.indices(shape)
+    beside, below = width + max(1, round(GAP * width)), height + max(1, round(LINE * width))
+    return np.stack([row * below, side * (shape[2] * beside + round(HALVES * width)) + rank * beside], axis=-1)
 
 
-def _tile(axes: Axes, image: np.ndarray, left: float, top: float, tall: float, score: float) -> None:
-    show_image(axes, image, (left, left + 1, top - tall, top))
-    axes.text(left + 0.5, top - tall - 0.03, f"{score:z.1f}", fontsize=5.5, ha="center", va="top")
+def _mosaic(chosen: np.ndarray, corners: np.ndarray, dataset: xr.Dataset) -> np.ndarray:
+    """All tiles on white, as one picture (height, width, 3): matplotlib is slow at many small ones."""
+    _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
+    last_top, last_left = corners.reshape(-1, 2).max(axis=0)
+    canvas = np.ones((last_top + height, last_left + width, 3), dtype=np.float32)
+    for place in zip(*np.nonzero(chosen >= 0), strict=True):
+        top, left = corners[place]
+        image = np.moveaxis(images(dataset, chosen[place][None])[0], 0, -1)
+        canvas[top : top + height, left : left + width] = (
+            image if image.shape[-1] == 3 else image.mean(-1, keepdims=True)
+        )
+    return canvas

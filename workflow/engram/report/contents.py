@@ -15,6 +15,7 @@ from engram.errors import UserError
 from engram.files import layout
 from engram.files.layout import Layout
 from engram.paper.published import TWO_RATES
+from engram.report import lacking
 
 Config = Mapping[str, Any]
 Description = dict[str, Any]
@@ -135,9 +136,14 @@ def inputs(declared: Declared, described: Description) -> dict[str, str | list[s
     absent += [catalogue.REQUIRED[what] for what in required if what not in described["has"]]
     if absent:
         raise UserError(f"experiments.{described['name']}: {declared.title} needs {' and '.join(absent)}")
-    lacking = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
-    if lacking or estimators == []:
-        needs = catalogue.ANALYSES[lacking[0]].needs if lacking else declared.needs
+    missing = [name for name in declared.reads if name in catalogue.ANALYSES and name not in described["analyses"]]
+    left_out = [name for name in missing if lacking.is_left_out(name, described)]
+    if left_out:
+        raise UserError(
+            f"experiments.{described['name']}.analyses: leaves out {left_out[0]}, which {declared.title} needs; name it there"
+        )
+    if missing or estimators == []:
+        needs = catalogue.ANALYSES[missing[0]].needs if missing else declared.needs
         raise UserError(f"experiments.{described['name']}.estimators: {declared.title} needs {needs}; name them there")
     paths = described | described["analyses"]
     files = {what: paths[what] for what in declared.reads}
@@ -176,14 +182,9 @@ def measures_left_out(described: Description) -> dict[str, str]:
 
 def _why_without(name: str, described: Description) -> str:
     """Why an experiment lacks an analysis."""
-    if name not in described["settings"].get("analyses", catalogue.ANALYSES):
+    if lacking.is_left_out(name, described):
         return f"the experiment's `analyses` leaves out {name}"
-    declared = catalogue.ANALYSES[name]
-    lacking = [
-        catalogue.READABLE[what] for what in declared.reads if what in catalogue.READABLE and not described[what]
-    ]
-    lacking += [catalogue.REQUIRED[what] for what in declared.requires if what not in described["has"]]
-    return f"it needs {' and '.join(lacking) or declared.needs}"
+    return f"it needs {lacking.needs_of_analysis(name, described)}"
 
 
 def _required_by(what: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 import engram
-from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES, READABLE, REQUIRED
+from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES
 from engram.config_given import is_given
 from engram.datasets import summary
 from engram.files import artifacts, atomic
@@ -26,7 +26,7 @@ from engram.files.kept import digest
 from engram.files.layout import Layout
 from engram.likelihood.quality import Quality
 from engram.paper import claims
-from engram.report import copies, measures
+from engram.report import copies, lacking, measures
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
 from engram.scores.summary import error_of_draws, is_bound, is_tested, number_memorized, power, summarize
@@ -300,29 +300,8 @@ def _figures(described: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         if name in paths:
             yield _figure(name, figure.title, paths[name])
         else:
-            lacking = [*_lacking(figure.reads, described), *_not_met(figure.requires, described)] or [figure.needs]
-            yield {"title": figure.title, "needs": " and ".join(dict.fromkeys(lacking))}
-
-
-def _lacking(reads: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
-    """What an experiment lacks of what a figure or an analysis reads, in words."""
-    chosen = described["settings"].get("analyses", ANALYSES)
-    for what in reads:
-        if what in described.get("analyses", {}) or described.get(what):
-            continue
-        if what not in ANALYSES:
-            yield READABLE[what]
-        elif what not in chosen:
-            yield f"the analysis {what}, which the experiment's `analyses` in config.yaml leaves out"
-        else:
-            analysis = ANALYSES[what]
-            lacking = [*_lacking(analysis.reads, described), *_not_met(analysis.requires, described)]
-            yield from lacking or [analysis.needs or f"the analysis {what}"]
-
-
-def _not_met(requires: Sequence[str], described: Mapping[str, Any]) -> Iterator[str]:
-    """What an experiment lacks of what a figure requires, in words."""
-    yield from (REQUIRED[what] for what in requires if what not in described.get("has", requires))
+            needs = lacking.needs_of(figure.reads, figure.requires, described) or [figure.needs]
+            yield {"title": figure.title, "needs": " and ".join(needs)}
 
 
 def _figure(name: str, title: str, path: str | Path) -> dict[str, str]:

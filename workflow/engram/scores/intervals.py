@@ -49,29 +49,34 @@ def spearman(a: np.ndarray, b: np.ndarray) -> Interval:
     return Interval(r, float(np.tanh(z - half_width)), float(np.tanh(z + half_width)))
 
 
-def spearman_gain(a: np.ndarray, b: np.ndarray, score: np.ndarray, rng: np.random.Generator) -> Interval:
-    """By how much a's rank correlation with a score exceeds b's, (n,) each; paired bootstrap over images. NaN if any is constant.
+def spearman_gains(
+    several: Sequence[np.ndarray], b: np.ndarray, score: np.ndarray, rng: np.random.Generator
+) -> list[Interval]:
+    """By how much the rank correlation of each of `several` with a score exceeds b's, (n,) each; NaN if any is constant.
 
-    Percentiles of 400 resamples of images, in each of which all three are ranked anew, ties by their mean rank.
+    A paired bootstrap over images: percentiles of 400 resamples, in each of which all are ranked anew, ties by their mean rank.
     """
-    n, groups = len(score), [np.unique(values, return_inverse=True)[1] for values in (a, b, score)]
-    if n < 4 or not all(group.any() for group in groups):
-        return Interval(np.nan, np.nan, np.nan)
-    counts = (rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RESAMPLES))
-    with np.errstate(invalid="ignore"):  # a resample in which all are equal leaves the interval undefined
-        gains = [_gain(groups, count) for count in counts]
-    return Interval(_gain(groups, np.ones(n)), *map(float, np.quantile(gains, [0.025, 0.975])))
+    n, groups = len(score), [np.unique(values, return_inverse=True)[1] for values in (score, b, *several)]
+    if n < 4:
+        return [Interval(np.nan, np.nan, np.nan)] * len(several)
+    counts = [np.ones(n), *(rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RESAMPLES))]
+    with np.errstate(invalid="ignore"):  # where all are equal, in the images or in a resample
+        correlations = np.array([_correlations(groups, count) for count in counts])
+    gains = correlations[:, 1:] - correlations[:, :1]
+    limits = np.quantile(gains[1:], [0.025, 0.975], axis=0)
+    limits = np.where(np.isnan(gains[0]), np.nan, limits)
+    return [Interval(*map(float, interval)) for interval in zip(gains[0], *limits, strict=True)]
 
 
-def _gain(groups: Sequence[np.ndarray], count: np.ndarray) -> float:
-    """Spearman of first and last minus that of second and last, for images of which there are so many each.
+def _correlations(groups: Sequence[np.ndarray], count: np.ndarray) -> list[float]:
+    """Spearman's correlation of the first with each of the others, for images of which there are so many each.
 
     groups: of each variable, the places of the images' values among its distinct values.
     """
-    ranks = [_centred_ranks(group, count) for group in groups]
-    spread = [np.sqrt(count @ rank**2) for rank in ranks]
-    a, b = (count @ (rank * ranks[2]) / (of_rank * spread[2]) for rank, of_rank in zip(ranks, spread[:2], strict=False))
-    return float(a - b)
+    of_first, *others = (_centred_ranks(group, count) for group in groups)
+    weighted = count * of_first
+    spread = np.sqrt(weighted @ of_first)
+    return [weighted @ ranks / (np.sqrt(count @ ranks**2) * spread) for ranks in others]
 
 
 def _centred_ranks(group: np.ndarray, count: np.ndarray) -> np.ndarray:
