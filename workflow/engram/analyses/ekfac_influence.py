@@ -54,7 +54,7 @@ def separable(curvature: Curvature) -> tuple[Tensor, Tensor]:
     """a (q, r) and b (q, c) such that the sum over q of a_q b_q' is the inverse of the damped eigenvalues, (r, c)."""
     damped = curvature.eigenvalues + ekfac.DAMPING * curvature.eigenvalues.mean()
     of_rows, of_columns = (damped.mean(axis).sqrt().clamp_min(torch.finfo(damped.dtype).tiny) for axis in (1, 0))
-    left, values, right = torch.linalg.svd(of_rows[:, None] * curvature.inverse() * of_columns, full_matrices=False)
+    left, values, right = torch.linalg.svd(of_rows[:, None] * curvature.inverse * of_columns, full_matrices=False)
     left_out = values.square().flip(0).cumsum(0).flip(0).sqrt()
     kept = max(1, int((left_out > TOLERANCE * left_out[0]).sum()))
     return (left[:, :kept] * values[:kept] / of_rows[:, None]).T, right[:kept] / of_columns
