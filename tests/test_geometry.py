@@ -311,20 +311,34 @@ def dimensions(value, error=0.0):
 
 
 def test_absolute_labels_by_hand():
-    data, model = dimensions([1, 1, 1, 0, 8, 8], 0.1), dimensions([1, 0, 0.6, 0, 6.5, 5], 0.05)
+    data, model = dimensions([1, 1, 1, 0, 8, 8], 0.1), dimensions([1, 0, 0.45, 0, 6.5, 5], [0, 0, 0.3, 0, 0, 0])
     found = label(data, model, is_absolute=True)
     assert found.labels.tolist() == [NOT_MEMORIZED, OVERFITTING, UNDECIDED, DATA, NOT_MEMORIZED, OVERFITTING]
-    np.testing.assert_allclose(found.gap, [0, 1, 0.4, 0, 1.5, 3])
+    np.testing.assert_allclose(found.gap, [0, 1, 0.55, 0, 1.5, 3])
     assert found.why_none == ""
 
 
 def test_what_errors_do_not_settle_is_undecided():
-    known = label(dimensions([2.0] * 4), dimensions([2, 1, 2, 1]), is_absolute=True).labels
-    assert known.tolist() == [NOT_MEMORIZED, OVERFITTING] * 2
-    unsure = label(dimensions([2.0] * 4), dimensions([2, 1, 2, 1], [0.3, 0.3, 0.2, 0.2]), is_absolute=True).labels
-    assert unsure.tolist() == [UNDECIDED, UNDECIDED, NOT_MEMORIZED, OVERFITTING]
-    # The data's own dimension may be small, or not.
-    assert label(dimensions([1.0, 1, 0.4], [0, 0, 0.1]), dimensions([1, 1, 0.4]), True).labels[2] == UNDECIDED
+    """A gap within two standard errors; no gap where none could be seen; data of small dimension, or of the median's."""
+
+    def of(data, data_error, model):
+        others = [2.0] * 4
+        data = dimensions([data, *others], [data_error, 0, 0, 0, 0])
+        return label(data, dimensions([model, *others]), is_absolute=True).labels[0]
+
+    assert of(2, 0.45, 1) == OVERFITTING and of(2, 0.55, 1) == UNDECIDED
+    assert of(2, 0.95, 2) == NOT_MEMORIZED and of(2, 1.05, 2) == UNDECIDED
+    assert of(0.9, 0.4, 0.9) == DATA and of(0.9, 0.6, 0.9) == UNDECIDED and of(1.1, 0.3, 1.1) == NOT_MEMORIZED
+
+
+def test_few_images_are_labelled_by_the_error_of_the_data_alone(rng):
+    """Maximum likelihood with 20 neighbours: 19 m / gamma(19), with the standard error value / sqrt(17)."""
+    for m in (1, 2, 12):
+        value = m * 18 / rng.gamma(19, 1, 5000)
+        found = label(dimensions(value, value / 17**0.5), dimensions(np.full(5000, m)), is_absolute=True).labels
+        assert (found == OVERFITTING).mean() < 0.005
+        spike = label(dimensions(value, value / 17**0.5), dimensions(np.zeros(5000)), is_absolute=True).labels
+        assert (spike == OVERFITTING).mean() > 0.95
 
 
 def test_relative_labels_hold_an_image_against_those_of_like_data_dimension(rng):
