@@ -284,6 +284,16 @@ ANALYSES = {
             "ekfac_self_influence": Measure("EK-FAC self-influence", ONE_MODEL),
         },
     ),
+    "model_dimension": Analysis(
+        "Dimension of the model",
+        "Of which dimension is what the full model learned, at each training image.",
+        reads=("dataset", "full_model", "scores"),
+        columns=("lid_model", "lid_model_standard_error", "lid_reference"),
+        threads=2,
+        megabytes=8000,
+        minutes=240,
+        measures={"lid_model": Measure("dimension of the model", ONE_MODEL, falls=True)},
+    ),
     # What judges the others comes last.
     "agreement": Analysis(
         "Agreement of measures",
@@ -378,6 +388,11 @@ FIGURES = {
         "Cheap predictors",
         "Rank correlation with the score of measures that need one model or none.",
         reads=("predictors", "scores"),
+    ),
+    "model_dimension": Figure(
+        "Dimension of the model",
+        "Spectra or curves behind the dimension of the model, and the dimension against the score.",
+        reads=("model_dimension", "scores"),
     ),
     "agreement": Figure(
         "Measures and the score",
