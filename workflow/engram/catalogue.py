@@ -82,9 +82,10 @@ class Analysis:
     """A question to the scores or to the images: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
 
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
-    without the analysis, as does one without what it `requires`, of REQUIRED. `columns` are its variables that have a value
-    per image (axis `sample`), and `measures` those of them that are measures of memorization. `draws_samples` says that it
-    looks at images that the full model draws, and `uses_features` that it compares images by the experiment's `features`.
+    without the analysis, as does one without what it `reads`, of READABLE and of the analyses above it, or `requires`, of
+    REQUIRED. `columns` are its variables that have a value per image (axis `sample`), and `measures` those of them that are
+    measures of memorization. `draws_samples` says that it looks at images that the full model draws, and `uses_features` that
+    it compares images by the experiment's `features`.
     """
 
     title: str
@@ -294,6 +295,12 @@ ANALYSES = {
         minutes=240,
         measures={"lid_model": Measure("dimension of the model", ONE_MODEL, falls=True)},
     ),
+    "geometry": Analysis(
+        "Geometry of memorization",
+        "Why images are memorized, by the dimensions of data and model, and whether low dimension predicts the score.",
+        reads=("dataset", "data_dimension", "model_dimension", "scores"),
+        columns=("gap",),
+    ),
     # What judges the others comes last.
     "agreement": Analysis(
         "Agreement of measures",
@@ -394,6 +401,11 @@ FIGURES = {
         "Spectra or curves behind the dimension of the model, and the dimension against the score.",
         reads=("model_dimension", "scores"),
     ),
+    "geometry": Figure(
+        "Geometry of memorization",
+        "The dimension of the model against that of the data, labels of images, and what low dimension predicts.",
+        reads=("geometry", "scores", "dataset"),
+    ),
     "agreement": Figure(
         "Measures and the score",
         "How far other measures agree with the score, and how well they find what it finds.",
@@ -461,13 +473,13 @@ def _possible(
     there: Collection[str],
     chosen: Collection[str] | None,
 ) -> list[str]:
-    return [
-        name
-        for name, entry in declared.items()
-        if (chosen is None or name in chosen)
-        and entry.estimators(estimators)
-        and {*entry.reads, *entry.requires} <= {*there}
-    ]
+    """An analysis may read those before it."""
+    found: list[str] = []
+    for name, entry in declared.items():
+        is_chosen = (chosen is None or name in chosen) and entry.estimators(estimators)
+        if is_chosen and {*entry.reads, *entry.requires} <= {*there, *found}:
+            found.append(name)
+    return found
 
 
 def measures_of(analyses: Collection[str]) -> set[str]:
