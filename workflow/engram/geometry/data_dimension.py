@@ -1,9 +1,10 @@
 """The local dimension of data at a point, from its nearest different points: estimators in closed form.
 
-The distances to the neighbours of a point in a flat manifold of dimension m, sampled evenly, grow like the mth root of their number.
-Maximum likelihood and TwoNN read m off them; the expected simplex skewness and local principal components look at the
-directions of the neighbours instead. None knows of curvature, edges or uneven sampling within the neighbourhood, and the higher the
-dimension, the more neighbours lie at its edge: with few points all come out low. Standard errors are of the sampling alone.
+In a flat manifold of dimension m that is sampled evenly, the distances from a point to its neighbours grow like the mth root of
+their number. Maximum likelihood and TwoNN read m off them; the expected simplex skewness and local principal components look at
+the directions of the neighbours instead, the tight estimator at both. None knows of curvature, edges or uneven sampling within the
+neighbourhood, and the higher the dimension, the more neighbours lie at its edge: with few points all come out low. Standard errors
+are of the sampling alone.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from scipy.special import gammaln
 
-NEIGHBOURS = 20  # of maximum likelihood and local TwoNN
+NEIGHBOURS = 20  # of what looks at distances
 PATCH = 100  # neighbours of what looks at directions
 KEPT = 0.9  # share of the smallest ratios that the regression of TwoNN is fitted to
+NO_DISTANCE = 1e-4  # in radii of the neighbourhood
 SHARE_OF_LARGEST = 0.05  # of the largest variance, above which a principal component counts
-GRAMS = 2**22  # numbers of neighbours that are turned to Gram matrices at once
+GRAMS = 2**22  # numbers of neighbours, or of their Gram matrices, that are held at once
 
 
 class Estimate(NamedTuple):
@@ -84,7 +86,8 @@ def centred_grams(points: np.ndarray, index: np.ndarray) -> Iterator[np.ndarray]
 
     points: (n, d); index: (n, k).
     """
-    at_once = max(1, GRAMS // (index.shape[1] * points.shape[1]))
+    k = index.shape[1]
+    at_once = max(1, GRAMS // (k * max(k, points.shape[1])))
     for start in range(0, len(index), at_once):
         patch = torch.from_numpy(points[index[start : start + at_once]]).double()
         patch -= patch.mean(1, keepdim=True)
@@ -116,6 +119,30 @@ def _dimension_of(skewness: np.ndarray, k: int) -> np.ndarray:
     m = np.arange(2, k**2 + 1)
     expected = np.exp(2 * gammaln(m / 2) - gammaln((m + 1) / 2) - gammaln((m - 1) / 2))
     return np.interp(skewness, np.append(0, expected), np.append(1, m))
+
+
+def tight(distance: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """Maximum likelihood from the neighbours' distances to one another, too: (n,), the estimator TLE of Amsaleg et al. (2019).
+
+    distance: (n, k) to different points, rising; gram: (n, k, k), inner products of the same neighbours about any point. The
+    distance of two neighbours, and that of one from the other's reflection at the point, are measured as if from the middle
+    of a ball of radius R_k that touches the neighbourhood from within. Pairs with one below 1e-4 R_k are left out.
+    """
+    k, away = distance.shape[1], (distance / distance[:, -1:]) ** 2
+    one, other = away[:, :, None], away[:, None, :]
+    squared = np.einsum("nii->ni", gram)
+    apart = (squared[:, :, None] + squared[:, None, :] - 2 * gram) / distance[:, -1:, None] ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        direct, reflected = (_from_middle(each, one, other) for each in (apart, 2 * one + 2 * other - apart))
+        is_pair = (direct > NO_DISTANCE) & (reflected > NO_DISTANCE) & ~np.eye(k, dtype=bool)
+        of_pairs = np.where(is_pair, np.log(direct) + np.log(reflected), 0).sum(axis=(1, 2))
+    return -2 * (k + is_pair.sum(axis=(1, 2))) / (np.log(away).sum(axis=1) + of_pairs)
+
+
+def _from_middle(squared: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """x with x^2 (1 - one) + x (one + squared - other) = squared: of two points, by squared distances in units of R_k."""
+    half = one + squared - other
+    return 2 * squared / (np.sqrt(half**2 + 4 * squared * (1 - one)) + half)
 
 
 def principal_components(gram: np.ndarray) -> np.ndarray:

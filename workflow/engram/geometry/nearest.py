@@ -71,7 +71,7 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _keep_nearest(squared: Tensor, index: Tensor, block: Tensor, start: int) -> None:
-    """Put the smallest in each row of what was kept, (rows, k), and of a `block` of points from `start` on, into the kept, in place."""
+    """Put the smallest in each row of what was kept, (rows, k), and of a `block` of points from `start` on, into the former."""
     closest = block.topk(min(squared.shape[1], block.shape[1]), largest=False)
     values, order = torch.cat([squared, closest.values], 1).topk(squared.shape[1], largest=False)
     index.copy_(torch.cat([index, closest.indices + start], 1).gather(1, order))
