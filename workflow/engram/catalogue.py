@@ -135,6 +135,15 @@ MODEL_ATTACKS = {
     "sima": "SimA",
 }
 
+# Estimators of the local dimension of the data.
+DATA_DIMENSIONS = {
+    "lid_data": "maximum likelihood",
+    "lid_data_two_nn": "TwoNN",
+    "lid_data_ess": "simplex skewness",
+    "lid_data_tle": "tight",
+    "lid_data_pca": "local components",
+}
+
 ANALYSES = {
     "duplicates": Analysis(
         "Copies",
@@ -244,6 +253,21 @@ ANALYSES = {
         columns=("effect",),
         requires=("cohorts",),
         measures={"effect": Measure("difference in differences", SHADOWS)},
+    ),
+    "data_dimension": Analysis(
+        "Dimension of the data",
+        "Local dimension of the data at every training image, by several estimators.",
+        reads=("dataset", "scores"),
+        columns=(
+            *DATA_DIMENSIONS,
+            *(f"{name}_standard_error" for name in ("lid_data", "lid_data_two_nn", "lid_data_ess")),
+            "equal_images",
+        ),
+        threads=2,
+        measures={
+            name: Measure(f"dimension of the data: {title}", IMAGES, falls=True)
+            for name, title in DATA_DIMENSIONS.items()
+        },
     ),
     "influence": Analysis(
         "Influence of training images",
@@ -384,6 +408,11 @@ FIGURES = {
         "Difference in differences",
         "What entering the training does to log p of an image, by epoch and cohort.",
         reads=("difference_in_differences", "scores"),
+    ),
+    "data_dimension": Figure(
+        "Dimension of the data",
+        "Distribution of the local dimension of the data, its relation to the score, and images where it is lowest and highest.",
+        reads=("data_dimension", "scores", "dataset"),
     ),
     "influence": Figure(
         "Influence of training images on log p",
