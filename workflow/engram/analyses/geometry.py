@@ -26,7 +26,7 @@ from engram.scores.intervals import Interval
 TO_BEAT = "distance_5nn"
 EXACT = "lidl"  # the way to a model's dimension whose scale is that of the data's
 NEEDS = {
-    "lid_data": "the dimension of the data",
+    "lid_data": "the dimension of the data, 0 of an image that has equals",
     "lid_model": "the dimension of the model",
     "gap": "what the model lacks of the dimension that is expected of it",
     TO_BEAT: f"mean distance to the {baselines.NEIGHBOURS} nearest other training images",
@@ -36,7 +36,8 @@ NEEDS = {
 def analyse(given: Inputs) -> Answer:
     """A label for each scored image, what the labels hold of each estimator's score, and what dimensions predict of it."""
     sample, dataset = given.first["sample"].values, given.dataset
-    data, model = (_dimensions(given.analyses[f"{of}_dimension"], f"lid_{of}", sample) for of in ("data", "model"))
+    data = _of_data(given.analyses["data_dimension"], sample)
+    model = _dimensions(given.analyses["model_dimension"], "lid_model", sample)
     is_absolute = _is_absolute(given.analyses["model_dimension"], dataset.sizes["pixel"])
     found = label(data, model, is_absolute)
     variables = {
@@ -51,6 +52,13 @@ def analyse(given: Inputs) -> Answer:
         variables |= _against_known(known, data, model, found, is_absolute)
     summary = {"why_none": found.why_none, "comparison": "absolute" if is_absolute else "relative"}
     return Answer(variables, _settings(), summary | {"way": given.analyses["model_dimension"].attrs["way"]})
+
+
+def _of_data(analysis: xr.Dataset, sample: np.ndarray) -> Dimensions:
+    """By distances to different images; 0 of an image that has equals: the data then have a point of their own there."""
+    found = _dimensions(analysis, "lid_data", sample)
+    has_equals = analysis["equal_images"].reindex(sample=sample).values > 1
+    return Dimensions(*(np.where(has_equals, 0.0, part) for part in found))
 
 
 def _dimensions(analysis: xr.Dataset, name: str, sample: np.ndarray) -> Dimensions:
