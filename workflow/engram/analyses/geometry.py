@@ -25,8 +25,11 @@ from engram.scores.intervals import Interval
 
 TO_BEAT = "distance_5nn"
 EXACT = "lidl"  # the way to a model's dimension whose scale is that of the data's
-NEEDS = {
-    "lid_data": "the dimension of the data, 0 of an image that has equals",
+REPEATED = (
+    3  # equal images; two may be alike by chance, from rounding: of 300 on a circle of 64 pixels one in twenty is
+)
+MEANING = {
+    "lid_data": f"the dimension of the data, 0 where {REPEATED} or more images are equal",
     "lid_model": "the dimension of the model",
     "gap": "what the model lacks of the dimension that is expected of it",
     TO_BEAT: f"mean distance to the {baselines.NEIGHBOURS} nearest other training images",
@@ -55,10 +58,10 @@ def analyse(given: Inputs) -> Answer:
 
 
 def _of_data(analysis: xr.Dataset, sample: np.ndarray) -> Dimensions:
-    """By distances to different images; 0 of an image that has equals: the data then have a point of their own there."""
+    """By distances to different images; 0 where REPEATED of them are equal: the data then have a point of their own there."""
     found = _dimensions(analysis, "lid_data", sample)
-    has_equals = analysis["equal_images"].reindex(sample=sample).values > 1
-    return Dimensions(*(np.where(has_equals, 0.0, part) for part in found))
+    is_repeated = analysis["equal_images"].reindex(sample=sample).values >= REPEATED
+    return Dimensions(*(np.where(is_repeated, 0.0, part) for part in found))
 
 
 def _dimensions(analysis: xr.Dataset, name: str, sample: np.ndarray) -> Dimensions:
@@ -76,9 +79,9 @@ def _of_images(data: Dimensions, model: Dimensions, found: Labelled) -> dict[str
     of_images = ("sample",)
     return {
         "cause": variable(of_images, found.labels, "1", "why the image is memorized; empty where it got no label"),
-        "gap": variable(of_images, found.gap, "1", NEEDS["gap"], may_be_undefined=True),
-        "lid_data": variable(of_images, data.value, "1", NEEDS["lid_data"], may_be_undefined=True),
-        "lid_model": variable(of_images, model.value, "1", NEEDS["lid_model"], may_be_undefined=True),
+        "gap": variable(of_images, found.gap, "1", MEANING["gap"], may_be_undefined=True),
+        "lid_data": variable(of_images, data.value, "1", MEANING["lid_data"], may_be_undefined=True),
+        "lid_model": variable(of_images, model.value, "1", MEANING["lid_model"], may_be_undefined=True),
     }
 
 
@@ -124,7 +127,7 @@ def _predictions(predictors: Mapping[str, np.ndarray], given: Inputs) -> dict[st
     axes, turned = ("predictor", "estimator"), "turned so that higher says memorized"
     title = f"Spearman's rank correlation of the predictor with the score, {turned}"
     return {
-        "predictor": variable(("predictor",), list(predictors), "1", f"dimensions, and {NEEDS[TO_BEAT]}; {turned}"),
+        "predictor": variable(("predictor",), list(predictors), "1", f"dimensions, and {MEANING[TO_BEAT]}; {turned}"),
         **intervals.variables("spearman", correlation, title, axes),
         **intervals.variables("gain_over_5nn", gain, f"{title}, minus that of {TO_BEAT}", axes),
         **intervals.variables("area_memorized", area, "area under the ROC curve for images at FDR 5 %", axes),
@@ -153,7 +156,7 @@ def _against_known(
         "confusion": variable(("cause_of", "known_cause_of"), counts, "1", "images by both labels"),
         "known_dimension": variable(("known_dimension",), each, "1", "known dimension of the data"),
         **{
-            f"median_lid_{name}": variable(("known_dimension",), values, "1", f"median {NEEDS[f'lid_{name}']}", True)
+            f"median_lid_{name}": variable(("known_dimension",), values, "1", f"median {MEANING[f'lid_{name}']}", True)
             for name, values in of_known.items()
         },
     }
@@ -168,4 +171,8 @@ def _medians(values: np.ndarray, known: np.ndarray, each: np.ndarray) -> list[fl
 def _settings() -> dict[str, object]:
     """The thresholds of the labels, and the resamples."""
     names = ("LEAST_GAP", "GAP", "SPREADS", "GROUPS", "SMALL", "ERRORS", "VARIES")
-    return {name.lower(): getattr(labels, name) for name in names} | {"resamples": intervals.RESAMPLES, "fdr": FDR}
+    return {name.lower(): getattr(labels, name) for name in names} | {
+        "repeated": REPEATED,
+        "resamples": intervals.RESAMPLES,
+        "fdr": FDR,
+    }

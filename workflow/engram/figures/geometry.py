@@ -25,6 +25,8 @@ PREDICTORS = {
     "distance_5nn": "distance to 5 nearest",
 }
 SHOWN = 20_000  # points that a picture can hold
+COLUMNS = (0, 0.31, 0.55, 0.79)  # of the table of predictors
+LINE = 0.145  # inches, of a line of numbers
 
 
 @styled
@@ -33,13 +35,14 @@ def geometry(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Da
     shown = [name for name, count in zip(analysis["cause_of"].values, analysis["images"].values, strict=True) if count]
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     strip = 0.3 + 0.42 * len(shown) * (height / width + 2 * CAPTION_LINE)
-    drawn = figure(4.9 + strip)
-    above, below, pictures = drawn.subfigures(3, 1, height_ratios=(2.6, 2.3, strip))
+    numbers = LINE * max(12, 1 + (1 + len(PREDICTORS)) * len(scores))
+    drawn = figure(2.6 + numbers + strip)
+    above, below, pictures = drawn.subfigures(3, 1, height_ratios=(2.6, numbers, strip))
     by_score, by_label = above.subplots(1, 2, sharex=True, sharey=True)
     name, judge = next(iter(scores.items()))
     _by_score(by_score, analysis, name, judge)
     _by_label(by_label, analysis)
-    said, predicted = below.subplots(1, 2, width_ratios=(3, 4))
+    said, predicted = below.subplots(1, 2, width_ratios=(2, 3))
     _said(said, analysis, name)
     _predicted(predicted, analysis)
     _pictures(pictures.subplots(), analysis, shown, judge, dataset)
@@ -96,18 +99,19 @@ def _line(of_label: xr.Dataset, label: str, name: str) -> str:
 
 
 def _predicted(axes: Axes, analysis: xr.Dataset) -> None:
-    """Rank correlation with the score and area under the curve of each predictor, with intervals, beside the distance's."""
-    rows = [["", "correlation", "area, FDR 5 %"]]
+    """What each predictor says of the score, with intervals, and by how much its correlation exceeds the distance's."""
+    rows = [["", "correlation", "minus that of 5-NN", "area, FDR 5 %"]]
     for estimator in analysis["estimator"].values:
-        rows.append([f"{estimator}:", "", ""])
+        rows.append([f"{estimator}:", "", "", ""])
         for name, title in PREDICTORS.items():
             found = analysis.sel(predictor=name, estimator=estimator)
-            rows.append([f"  {title}", *(intervals.read(found, of).text() for of in ("spearman", "area_memorized"))])
+            row = [intervals.read(found, of).text() for of in ("spearman", "gain_over_5nn", "area_memorized")]
+            rows.append([f"  {title}", *row])
     axes.axis("off")
     line = 1 / max(len(rows), 12)
     for place, row in enumerate(rows):
-        for left, text in zip((0, 0.42, 0.73), row, strict=True):
-            axes.text(left, 1 - place * line, text, fontsize=6.5, va="top", transform=axes.transAxes)
+        for left, text in zip(COLUMNS, row, strict=True):
+            axes.text(left, 1 - place * line, text, fontsize=6, va="top", transform=axes.transAxes)
 
 
 def _pictures(axes: Axes, analysis: xr.Dataset, shown: list[str], judge: xr.Dataset, dataset: xr.Dataset) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from engram.figures.labels import SCORE, in_nats
 from engram.figures.style import COLOUR, estimator_colours, figure, spread_out, styled
@@ -46,6 +47,7 @@ def _spectrum(axes: Axes, analysis: xr.Dataset) -> None:
     _band(axes, analysis["direction"].values, analysis["singular_value"], COLOUR["corrected"], "")
     axes.axhline(analysis.attrs["visible"], color=COLOUR["null"], linestyle=":", label="a direction counts above")
     axes.set(xlabel="direction of z", ylabel="image's shift by one\nstandard deviation of z", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 
 
