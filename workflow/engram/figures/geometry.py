@@ -26,7 +26,7 @@ PREDICTORS = {
 }
 SHOWN = 20_000  # points that a picture can hold
 COLUMNS = (0, 0.31, 0.55, 0.79)  # of the table of predictors
-LINE = 0.145  # inches, of a line of numbers
+LINE, ROWS = 0.145, 10  # inches of a line of numbers, and the fewest there is room for
 
 
 @styled
@@ -35,7 +35,7 @@ def geometry(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Da
     shown = [name for name, count in zip(analysis["cause_of"].values, analysis["images"].values, strict=True) if count]
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     strip = 0.3 + 0.42 * len(shown) * (height / width + 2 * CAPTION_LINE)
-    numbers = LINE * max(12, 1 + (1 + len(PREDICTORS)) * len(scores))
+    numbers = LINE * max(ROWS, 1 + (1 + len(PREDICTORS)) * len(scores))
     drawn = figure(2.6 + numbers + strip)
     above, below, pictures = drawn.subfigures(3, 1, height_ratios=(2.6, numbers, strip))
     by_score, by_label = above.subplots(1, 2, sharex=True, sharey=True)
@@ -108,7 +108,7 @@ def _predicted(axes: Axes, analysis: xr.Dataset) -> None:
             row = [intervals.read(found, of).text() for of in ("spearman", "gain_over_5nn", "area_memorized")]
             rows.append([f"  {title}", *row])
     axes.axis("off")
-    line = 1 / max(len(rows), 12)
+    line = 1 / max(len(rows), ROWS)
     for place, row in enumerate(rows):
         for left, text in zip(COLUMNS, row, strict=True):
             axes.text(left, 1 - place * line, text, fontsize=6, va="top", transform=axes.transAxes)
