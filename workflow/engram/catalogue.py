@@ -29,9 +29,12 @@ REQUIRED = {
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
     "planted": "a data set with planted canaries",
+    "known_dimension": "a data set whose images have a known dimension: a manifold",
     "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
     "cohorts": "cohorts of images that enter during training, and so the design staggered",
 }
+# Those that a data set has by its definition in config.yaml, by the key that says so.
+OF_DEFINITIONS = {"canaries_of": "planted", "manifold": "known_dimension"}
 
 
 def every(estimators: Estimators) -> tuple[str, ...]:
@@ -472,9 +475,9 @@ PAPER_FIGURES = {
 }
 
 
-# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and whether canaries on
-# its data set.
-EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", "planted"})
+# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and the rest on its data
+# set.
+EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", *OF_DEFINITIONS.values()})
 
 
 def analyses_of(

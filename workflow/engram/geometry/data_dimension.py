@@ -33,13 +33,15 @@ def maximum_likelihood(distance: np.ndarray) -> Estimate:
     """(k - 1) / sum_j log(R_k / R_j) from distances R_1 <= ... <= R_k to different points, (n, k) with k above 3.
 
     Levina & Bickel (2004). In an even, flat neighbourhood the sum is a gamma variable of shape k - 1 and rate m. So the estimate
-    has mean m (k - 1) / (k - 2), and its standard deviation is estimated without bias by value / sqrt(k - 3).
+    has mean m (k - 1) / (k - 2), and its standard deviation is estimated without bias by value / sqrt(k - 3). Infinite where all
+    neighbours are equally far, as in no manifold.
 
     >>> maximum_likelihood(np.array([[0.25, 0.5, 0.5, 1.0]]) ** (1 / 3)).value.round(3)  # as if in three dimensions
     array([3.246])
     """
     k = distance.shape[1]
-    value = (k - 1) / np.log(distance[:, -1:] / distance[:, :-1]).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        value = (k - 1) / np.log(distance[:, -1:] / distance[:, :-1]).sum(axis=1)
     return Estimate(value, value / np.sqrt(k - 3))
 
 
@@ -126,7 +128,8 @@ def tight(distance: np.ndarray, gram: np.ndarray) -> np.ndarray:
 
     distance: (n, k) to different points, rising; gram: (n, k, k), inner products of the same neighbours about any point. The
     distance of two neighbours, and that of one from the other's reflection at the point, are measured as if from the middle
-    of a ball of radius R_k that touches the neighbourhood from within. Pairs with one below 1e-4 R_k are left out.
+    of a ball of radius R_k that touches the neighbourhood from within. Pairs with one below 1e-4 R_k are left out. Infinite where
+    all neighbours are equally far.
     """
     k, away = distance.shape[1], (distance / distance[:, -1:]) ** 2
     one, other = away[:, :, None], away[:, None, :]
@@ -135,8 +138,8 @@ def tight(distance: np.ndarray, gram: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         direct, reflected = (_from_middle(each, one, other) for each in (apart, 2 * one + 2 * other - apart))
         is_pair = (direct > NO_DISTANCE) & (reflected > NO_DISTANCE) & ~np.eye(k, dtype=bool)
-        of_pairs = np.where(is_pair, np.log(direct) + np.log(reflected), 0).sum(axis=(1, 2))
-    return -2 * (k + is_pair.sum(axis=(1, 2))) / (np.log(away).sum(axis=1) + of_pairs)
+        logs = np.log(away).sum(axis=1) + np.where(is_pair, np.log(direct) + np.log(reflected), 0).sum(axis=(1, 2))
+        return np.where(logs < -NO_DISTANCE, -2 * (k + is_pair.sum(axis=(1, 2))) / logs, np.inf)
 
 
 def _from_middle(squared: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
