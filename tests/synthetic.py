@@ -217,10 +217,14 @@ def analysed(folder: Path, analyses=ANALYSES, **settings) -> dict:
     dataset = artifacts.read(paths["dataset"], "dataset")
     sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
     paths["analyses"] = {name: folder / f"{name}.h5" for name in analyses}
-    files = paths | {
-        "scores": [*paths["scores"].values()],
-        "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
-    }
+    files = (
+        paths
+        | paths["analyses"]
+        | {
+            "scores": [*paths["scores"].values()],
+            "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
+        }
+    )
     of_repeat = patch.object(trained, "load_models", lambda path, epoch: [sampler] * 5)
     with of_repeat, patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():

@@ -65,7 +65,8 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
 
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
-    planted = {"planted"} if "canaries_of" in defined.get(experiment.get("dataset"), {}) else set()
+    definition = defined.get(experiment.get("dataset"), {})
+    of_images = {what for key, what in catalogue.OF_DEFINITIONS.items() if key in definition}
     if not is_given(experiment):
         membership = experiment["membership"]
         design, repeats = membership["design"], membership["repeats"]
@@ -76,14 +77,14 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
             "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
             "cohorts": design != "staggered",
         }
-        return {*catalogue.EVERYTHING, *planted} - {what for what, is_lacking in lacking.items() if is_lacking}
+        return {*catalogue.EVERYTHING, *of_images} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
         "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
-    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *planted}
+    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *of_images}
     return there | {what for what, is_there in optional.items() if is_there}
 
 

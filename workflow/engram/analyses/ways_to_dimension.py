@@ -1,0 +1,217 @@
+"""The dimension of what a model learned at each of some images: one way for each family of models.
+
+    lidl      closed forms: how log p falls as the density is blurred (engram.geometry.lidl)
+    jacobian  VAEs and flows: how many directions of z move the image visibly (engram.geometry.jacobian)
+    flipd     models that predict noise: FLIPD over a range of noise levels (engram.geometry.flipd)
+
+Noise levels, widths and draws were fixed before any dimension was compared with a score.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engram.analyses.judged_images import JudgedImages
+from engram.files.artifacts import variable
+from engram.geometry.closed_form_diffusion import closed_form_dimension
+from engram.geometry.flipd import Dimension, flipd
+from engram.geometry.generators import generator_of
+from engram.geometry.jacobian import numerical_rank, singular_values, visible
+from engram.geometry.lidl import lidl, local_dimensions
+from engram.geometry.smoothing import ClosedForm, on_manifold, own_noise, smoothed
+from engram.models import observations
+from engram.models.conditions import conditions
+from engram.models.diffusion import PIXELS_AT_ONCE
+from engram.models.ppca import PPCA
+from engram.models.protocols import DenoisingModel, classes, offers
+from engram.randomness import image_normals
+
+DRAWS = 4  # of x, for the Jacobian at the z of each
+FLOW_WORK = 5e12  # images x numbers^3, above which the square Jacobians of a flow would take more than hours
+WIDTHS = np.geomspace(1, 2, 5)  # of all noise, in units of the model's own
+# Times of the variance-preserving SDE whose beta rises from 0.1 to 20 (Song et al. 2021), as FLIPD's authors give them.
+TIMES, AT = (0.01, 0.05, 0.1, 0.2), 0.05
+EXACT_UP_TO, PROBES = 64, 16  # numbers of an image whose trace is exact, and random signs of the trace of larger ones
+
+
+def gamma_at(time: float) -> float:
+    """-log signal-to-noise ratio at a time of that SDE: alpha^2 = exp(-B), B = 0.1 t + 19.9 t^2 / 2.
+
+    >>> round(gamma_at(0.05), 3)
+    -3.496
+    """
+    return math.log(math.expm1(0.1 * time + 19.9 * time**2 / 2))
+
+
+GAMMAS = tuple(gamma_at(time) for time in TIMES)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The dimension at each image by one way, the most it can be, what it says in words, and further variables of the artifact.
+
+    `reference` are the dimensions that the same way gives of a model which has memorized its images perfectly, (n,).
+    """
+
+    way: str
+    dimension: Dimension
+    most: int
+    meaning: str
+    further: dict[str, tuple] = field(default_factory=dict)
+    reference: np.ndarray | None = None
+
+
+def why_none(model: nn.Module, n: int, pixels: int) -> str | None:
+    """Why there is no way to the dimension of a model at n images of so many numbers; None if there is one."""
+    if isinstance(model, ClosedForm):
+        return None
+    if offers(model, DenoisingModel):
+        known = getattr(model, "gamma_0", -np.inf), getattr(model, "gamma_1", np.inf)
+        if known[0] <= GAMMAS[0] and GAMMAS[-1] <= known[1]:
+            return None
+        needs = f"FLIPD needs a model that knows noise of gamma from {GAMMAS[0]:.1f} to {GAMMAS[-1]:.1f}"
+        return f"{needs}; this one learned {known[0]:g} to {known[1]:g}"
+    if generator_of(model) is None:
+        return "needs a closed form, an encoder and a decoder whose mean is an image, or a model that predicts noise"
+    if classes(model):
+        return "needs an encoder, which engram does not ask of a model with classes"
+    if not hasattr(model, "encode") and n * pixels**3 > FLOW_WORK:
+        return f"the Jacobians of a flow at {n:,} images of {pixels:,} numbers would take more than hours"
+    return None
+
+
+def dimension_of(model: nn.Module, judged: JudgedImages, training: JudgedImages) -> Found:
+    """By the way that fits the model, which must have one (`why_none`); `training` are all images that it was trained on."""
+    if isinstance(model, ClosedForm):
+        return by_density(model, judged)
+    return by_noise(model, judged, training) if offers(model, DenoisingModel) else by_jacobian(model, judged)
+
+
+def by_density(model: ClosedForm, judged: JudgedImages) -> Found:
+    """LIDL between once and twice the width of the model's own noise, at images brought to its manifold."""
+    widths = own_noise(model) * torch.from_numpy(WIDTHS)
+    deltas = (widths.square() - own_noise(model) ** 2).clamp(min=0).sqrt().tolist()
+    blurred, pixels = [smoothed(model, delta) for delta in deltas], math.prod(judged.shape)
+    parts = [on_manifold(model, _x(model, block, 0)) for _, block in judged.blocks()]
+    log_p = torch.cat([torch.stack([each.log_prob(x) for each in blurred]) for x in parts], 1)
+    between = (widths[1:] * widths[:-1]).sqrt()
+    local = local_dimensions(log_p, widths.log(), pixels)
+    further = {
+        "width": variable(("width",), between, "1", "width of all noise about the model's manifold, observation space"),
+        "lidl": variable(("width", "sample"), local.float(), "1", "LIDL at a width: D + slope of log p between two"),
+    }
+    meaning = "LIDL of the full model in closed form, from one to two widths of its noise, on its manifold"
+    most = model.principal if isinstance(model, PPCA) else pixels
+    return Found("lidl", lidl(log_p, widths.log(), pixels), most, meaning, further)
+
+
+def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
+    """Numerical rank of d image / dz at the z of x, mean over draws of x; its standard error is that over the draws."""
+    generator, pixels, ranks, spectra = generator_of(model), math.prod(judged.shape), [], []
+    for draw in range(DRAWS):
+        parts = []
+        for _, block in judged.blocks():
+            with torch.no_grad():
+                z = generator.infer(_x(model, block, draw))
+            parts.append(singular_values(generator.generate, z).float())
+        spectra.append(torch.cat(parts))
+        ranks.append(numerical_rank(spectra[-1], pixels).double())
+    rank, spectrum = torch.stack(ranks), torch.stack(spectra).mean(0)
+    title = "singular value of d image / dz, images in pixel units, z of unit variance; mean over draws of x"
+    further = {
+        "direction": variable(("direction",), np.arange(1, spectrum.shape[1] + 1), "1", "direction by its strength"),
+        "singular_value": variable(("sample", "direction"), spectrum, "1", title),
+    }
+    meaning = f"singular values above {visible(pixels):.3g} of the full model's Jacobian d image / dz at the z of x"
+    dimension = Dimension(rank.mean(0), rank.std(0) / DRAWS**0.5)
+    return Found("jacobian", dimension, spectrum.shape[1], meaning, further)
+
+
+def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Found:
+    """FLIPD at GAMMAS, given the class if the model has classes, and of the closed-form diffusion of its training images.
+
+    Without the class, too, if the model has classes.
+    """
+    curve, known_class = _curve(model, judged, True), bool(classes(model))
+    reference, pixels = _reference(model, judged, training), math.prod(judged.shape)
+    given, at = ("the class of the image" if known_class else "no class"), TIMES.index(AT)
+    further = {
+        "gamma": variable(("gamma",), GAMMAS, "1", "-log signal-to-noise ratio"),
+        "time": variable(("gamma",), TIMES, "1", "time of the variance-preserving SDE with beta from 0.1 to 20"),
+        **_flipd("flipd", curve, f"FLIPD of the full model, given {given}"),
+        "reference": _over_gamma(reference, "FLIPD of the closed-form diffusion of the training images"),
+    }
+    if known_class:
+        further |= _flipd(
+            "flipd_unconditional", _curve(model, judged, False), "FLIPD of the full model without a class"
+        )
+    how = "exact trace" if pixels <= EXACT_UP_TO else f"trace from {PROBES} random signs"
+    meaning = f"FLIPD of the full model at time {AT} (gamma {gamma_at(AT):.2f}), given {given}, {how}"
+    dimension = Dimension(curve.value[at], curve.standard_error[at])
+    return Found("flipd", dimension, pixels, meaning, further, reference[at].numpy())
+
+
+def _flipd(name: str, curve: Dimension, meaning: str) -> dict[str, tuple]:
+    return {
+        name: _over_gamma(curve.value, meaning),
+        f"{name}_standard_error": _over_gamma(curve.standard_error, f"standard error of {name} by its random signs"),
+    }
+
+
+def _over_gamma(values: Tensor, meaning: str) -> tuple:
+    return variable(("gamma", "sample"), values.float(), "1", meaning)
+
+
+def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dimension:
+    """FLIPD of each image at GAMMAS, (gammas, n)."""
+    size, parts = max(1, PIXELS_AT_ONCE // math.prod(judged.shape[1:])), []
+    for rows in np.split(np.arange(len(judged.rows)), range(size, len(judged.rows), size)):
+        some = _some(judged, rows)
+        x, label = _x(model, some, 0), conditions(model, some.label) if with_class else ()
+        parts.append([_flipd_at(model, x, label, gamma, _probes(some, x)) for gamma in GAMMAS])
+    each = [[torch.cat(of_field) for of_field in zip(*of_gamma, strict=True)] for of_gamma in zip(*parts, strict=True)]
+    return Dimension(*(torch.stack(of_field) for of_field in zip(*each, strict=True)))
+
+
+def _flipd_at(
+    model: DenoisingModel, x: Tensor, label: Sequence[Tensor], gamma: float, probes: Tensor | None
+) -> Dimension:
+    found = flipd(lambda z, gammas: model.predict_noise(z, gammas, *label), x, gamma, probes)
+    return Dimension(found.value.detach().double(), found.standard_error.detach().double())
+
+
+def _probes(judged: JudgedImages, x: Tensor) -> Tensor | None:
+    """Random signs (PROBES, n, *image_shape), each image's own; None where the trace is exact."""
+    if x[0].numel() <= EXACT_UP_TO:
+        return None
+    normals = image_normals(judged.rows, (PROBES, *judged.shape), judged.seed, "model dimension", judged.dataset)
+    return torch.where(normals < 0, -1, 1).to(x).transpose(0, 1)
+
+
+def _reference(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Tensor:
+    """The dimension of the closed-form diffusion of all training images, or of those of the image's class, (gammas, n)."""
+    found = torch.empty(len(GAMMAS), len(judged.rows), dtype=torch.float64)
+    of_judged, of_training = (
+        each.label if classes(model) else np.zeros_like(each.label) for each in (judged, training)
+    )
+    for each in np.unique(of_judged):
+        here, there = np.flatnonzero(of_judged == each), np.flatnonzero(of_training == each)
+        x, images = _x(model, _some(judged, here), 0), _x(model, _some(training, there), 0)
+        found[:, here] = closed_form_dimension(x, images, GAMMAS)
+    return found
+
+
+def _some(judged: JudgedImages, at: np.ndarray) -> JudgedImages:
+    """The images at some positions."""
+    return replace(judged, rows=judged.rows[at], images=judged.images[at], label=judged.label[at])
+
+
+def _x(model: nn.Module, judged: JudgedImages, draw: int) -> Tensor:
+    """x that the model sees, (n, *shape), by one of the fixed draws."""
+    images = torch.from_numpy(judged.images)
+    x = observations.draw_fixed(images, judged.rows, model.observation, judged.seed, judged.dataset, draw)
+    return x.reshape(-1, *judged.shape).to(observations.precision(model))
