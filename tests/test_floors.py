@@ -17,6 +17,8 @@ FLOORS = [
     ["figures"],
     ["neighbors"],  # the public name of one analysis
     ["analyses", "paper"],
+    ["prevention"],
+    ["geometry"],
     ["scores"],
     ["checks"],
     ["likelihood"],
