@@ -56,3 +56,10 @@ def lowered(
         with torch.no_grad():
             moving[~above] = before[~above]
         steps += above
+
+
+def moved_at_random(embedding: Tensor, distance: Tensor, generator: torch.Generator) -> Tensor:
+    """The control of `lowered`: embeddings (n, *any), each moved by its distance (n,) in a direction drawn at random."""
+    direction = torch.randn(embedding.shape, generator=generator, device=generator.device).to(embedding).flatten(1)
+    step = distance[:, None] * direction / direction.norm(dim=1, keepdim=True)
+    return embedding + step.reshape(embedding.shape)

@@ -9,7 +9,9 @@ from torch import Tensor
 from engram.geometry.flipd import Predict
 from engram.models.diffusion import alpha_and_sigma
 
-Change = Callable[[Tensor, float], Tensor]  # the predicted images x (n, *image_shape) of a step, changed, from them and gamma
+Change = Callable[
+    [Tensor, float], Tensor
+]  # the predicted images x (n, *image_shape) of a step, changed, from them and gamma
 
 
 @torch.no_grad()
