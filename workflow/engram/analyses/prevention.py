@@ -6,7 +6,8 @@ other. Every way has a control that does as much at random: what the control doe
 are half of the test images; the other half stands in the samples' place, and says what real images come to.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from engram.analyses.duplicates import NEAR, groups_within, nearest_copy
 from engram.analyses.features import Features, load
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.prevention_ways import (
+    FIRST,
+    GAMMA,
     STEPS,
     Source,
     Way,
@@ -34,21 +37,23 @@ from engram.datasets.duplicates import ALONE, groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
 from engram.models.protocols import DenoisingModel, offers
-from engram.prevention.dimension import FIRST, GAMMA, kept
+from engram.prevention.dimension import kept
 from engram.randomness import generator
 from engram.scores import intervals
 
 SAMPLES = 1000  # without prevention: of these, rejection keeps some
 CHANGED = 500  # by each way that changes the sampling: the first of them, from the same noise
+WITH_DIMENSION = 200  # held-out images whose LID is asked for, at every step of guidance
 HELD_OUT = 1000  # images at most, and as many in the samples' place
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the samples, that rejection takes out
-STRENGTHS = (0.1, 0.3, 1.0)  # of guidance by dimension
+STRENGTHS = (0.1, 0.2, 0.4)  # of guidance by LID
 NORMS = (0.5, 0.25)  # of the guidance vector, over its median for the model's own classes
-QUANTILE = 0.05  # of held-out images' dimensions: the threshold below which guidance moves an image
-SHOWN = 7  # samples for the figure
+QUANTILE = 0.05  # of held-out images' LID at every step: the threshold below which guidance moves an image
+SHOWN = 10  # samples for the figure
 SHOWN_WAYS = "guidance", "embedding"
 OF_SETTING = {
     "copies": "copies per 1,000 samples",
+    "near_copies": "copies and near copies per 1,000 samples",
     "distance": "mean distance of samples to their nearest held-out images",
     "coverage": f"mean distance of held-out images to their nearest of {SET} samples",
 }
@@ -96,17 +101,15 @@ def analyse(given: Inputs) -> Answer:
     values |= {"ddim_steps": STEPS, "gamma": GAMMA, "held_out_quantile": QUANTILE, "near_distance": NEAR}
     if why := why_not(model) or _why_not(features, unit, real):
         return Answer(_variables(_nothing(images.shape[1]), np.empty((0, 1))), values, lacking={"prevention": why})
-    of_held_out, of_real, of_training = (
-        features.of_dataset(dataset, rows) for rows in (held_out, real, np.flatnonzero(train))
-    )
-    sets = Sets(of_training, of_held_out, unit)
+    training, fresh, of_real = (features.of_dataset(dataset, rows) for rows in (np.flatnonzero(train), held_out, real))
+    sets = Sets(training, fresh, unit)
     shape = tuple(int(size) for size in dataset.attrs["image_shape"])
     source = Source(model.requires_grad_(False), shape, given.seed, given.experiment)
-    rows = held_out[:CHANGED]
-    dimension = source.dimensions("held-out images", images[rows], dataset["label"].values[rows])
-    found = _found(source, features, sets, dimension, images[train])
+    rows = held_out[:WITH_DIMENSION]
+    of_held_out = partial(source.dimensions, "held-out images", images[rows], dataset["label"].values[rows])
+    found = _found(source, features, sets, of_held_out, images[train])
     found.settings.append(Setting("real images", 0.0, len(real), judged(of_real, sets)))
-    return Answer(_variables(found, of_held_out), values, {"threshold": float(np.quantile(dimension, QUANTILE))})
+    return Answer(_variables(found, fresh), values)
 
 
 def why_not(model: nn.Module) -> str:
@@ -148,48 +151,49 @@ def _halves(given: Inputs, fresh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _found(
-    source: Source, features: Features, sets: Sets, dimension_held_out: np.ndarray, training: np.ndarray
+    source: Source, features: Features, sets: Sets, of_held_out: Callable[[float], np.ndarray], training: np.ndarray
 ) -> Found:
-    """Everything about samples; training: images (n, pixels) uint8."""
+    """Everything about samples. of_held_out: LID of held-out images at a gamma; training: images (n, pixels) uint8."""
 
     def judge(pictures: np.ndarray) -> Judged:
         return judged(features.of_images(pictures.reshape(-1, *source.shape).astype(np.float32) / 255), sets)
 
-    threshold = float(np.quantile(dimension_held_out, QUANTILE))
     pictures = source.images(SAMPLES, "none", plain)
-    dimension = source.dimensions("samples", pictures, source.label(SAMPLES))
+    dimensions = source.dimensions("samples", pictures, source.label(SAMPLES), GAMMA), of_held_out(GAMMA)
     without = judge(pictures)
-    settings = [Setting("none", 0.0, SAMPLES, without), *_rejections(without, dimension, threshold, source)]
+    settings = [Setting("none", 0.0, SAMPLES, without), *_rejections(without, *dimensions, source)]
     shown = np.argsort(without.ratio[:CHANGED] >= COPY, kind="stable")[
         :SHOWN
     ]  # the first copies, and then the first others
     rows = {"nearest training image": training[without.owner[shown]], "no prevention": pictures[shown]}
-    ratios = [np.full(SHOWN, np.nan), without.ratio[shown]]
-    for way, strength, how in _ways(source, threshold):
+    ratios = [np.full(len(shown), np.nan), without.ratio[shown]]
+    for way, strength, how in _ways(source, of_held_out):
         pictures = source.images(CHANGED, f"{way} {strength}", how)
         settings.append(Setting(way, strength, CHANGED, judge(pictures)))
         if way in SHOWN_WAYS:
             rows[f"{way} {strength:g}"] = pictures[shown]
             ratios.append(settings[-1].samples.ratio[shown])
-    of_rows = Shown([*rows], np.stack([*rows.values()]), np.stack(ratios))
-    return Found(settings, of_rows, dimension, dimension_held_out)
+    return Found(settings, Shown([*rows], np.stack([*rows.values()]), np.stack(ratios)), *dimensions)
 
 
-def _rejections(without: Judged, dimension: np.ndarray, threshold: float, source: Source) -> Iterator[Setting]:
-    """Samples without those of lowest dimension, without as many at random, and by the threshold."""
+def _rejections(without: Judged, dimension: np.ndarray, of_held_out: np.ndarray, source: Source) -> Iterator[Setting]:
+    """Samples without those of lowest LID, without as many at random, and without those below a quantile of held-out images'."""
     n = len(dimension)
     at_random = generator(source.seed, "prevention", "rejection", source.experiment).permutation(n)
     for way, order in (("rejection", np.argsort(dimension, kind="stable")), ("rejection at random", at_random)):
         for share in SHARES:
             yield Setting(way, share, n, without.some(np.sort(order[round(share * n) :])))
-    yield Setting("rejection by held-out images", QUANTILE, n, without.some(kept(dimension, threshold)))
+    is_kept = kept(dimension, np.quantile(of_held_out, QUANTILE))
+    yield Setting("rejection by held-out images", QUANTILE, n, without.some(is_kept))
 
 
-def _ways(source: Source, threshold: float) -> Iterator[tuple[str, float, Way]]:
+def _ways(source: Source, of_held_out: Callable[[float], np.ndarray]) -> Iterator[tuple[str, float, Way]]:
     """The ways that change the sampling, each with a strength, and its control."""
+    gammas = source.gammas
+    thresholds = {step: np.quantile(of_held_out(float(gammas[step])), QUANTILE) for step in source.guided_steps}
     for strength in STRENGTHS:
-        yield "guidance", strength, guided(strength, threshold)
-        yield "guidance at random", strength, guided_at_random(strength, threshold)
+        yield "guidance", strength, guided(strength, gammas, thresholds)
+        yield "guidance at random", strength, guided_at_random(strength, gammas, thresholds)
     if source.has_embeddings:
         norm = source.guidance_norm(CHANGED)
         for share in NORMS:

@@ -1,6 +1,6 @@
 """Samples of a diffusion model by every way of prevention, from the same noise, and the dimensions of samples."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,13 +17,15 @@ from engram.models.observations import precision, to_pixels
 from engram.models.protocols import classes
 from engram.models.unet_diffusion import UNetDiffusion
 from engram.prevention.class_embedding import class_embeddings, given_embedding
-from engram.prevention.dimension import GAMMA, anywhere, upwards
+from engram.prevention.dimension import anywhere, upwards
 from engram.prevention.embedding import lowered, moved_at_random
 from engram.prevention.sampling import Change, sampled
 from engram.randomness import generator, image_normals, torch_generator
 
 STEPS = 25  # of DDIM
-PROBES = 8  # of a sample's dimension
+GAMMA = -6.2  # where a sample's LID is asked for: t = 0.01 of Kamkari et al. (2024), noise of 6 grey levels of 255
+FIRST = 0.0  # gamma at which guidance begins; before, noise is stronger than the image, and what is predicted is a blur
+PROBES = 8  # of a sample's LID
 AT_ONCE = PIXELS_AT_ONCE // 4  # pixels: a gradient of a gradient keeps what plain sampling lets go
 
 
@@ -49,14 +51,22 @@ def plain(block: Block) -> tuple[Predict, None]:
     return block.predict, None
 
 
-def guided(strength: float, threshold: float) -> Way:
-    """By guidance up the gradient of LID, where it is below the threshold."""
-    return lambda block: (block.predict, upwards(block.predict, threshold, strength, block.generator))
+def guided(strength: float, gammas: Tensor, thresholds: Mapping[int, float]) -> Way:
+    """By guidance up the gradient of LID, where it is below a step's threshold."""
+
+    def way(block: Block) -> tuple[Predict, Change]:
+        return block.predict, upwards(block.predict, gammas, thresholds, strength, block.generator)
+
+    return way
 
 
-def guided_at_random(strength: float, threshold: float) -> Way:
+def guided_at_random(strength: float, gammas: Tensor, thresholds: Mapping[int, float]) -> Way:
     """Its control: as far, in directions drawn at random."""
-    return lambda block: (block.predict, anywhere(block.predict, threshold, strength, block.generator))
+
+    def way(block: Block) -> tuple[Predict, Change]:
+        return block.predict, anywhere(block.predict, gammas, thresholds, strength, block.generator)
+
+    return way
 
 
 def embedded(norm: float) -> Way:
@@ -113,6 +123,16 @@ class Source:
         """Whether its classes have embeddings that can be moved."""
         return isinstance(self.model, UNetDiffusion) and classes(self.model) > 0
 
+    @property
+    def gammas(self) -> Tensor:
+        """Of the steps, from noise to image: (STEPS + 1,)."""
+        return torch.linspace(self.model.gamma_1, self.model.gamma_0, STEPS + 1, dtype=precision(self.model))
+
+    @property
+    def guided_steps(self) -> list[int]:
+        """Numbers of the steps in which guidance moves images: from FIRST to GAMMA."""
+        return [step for step, gamma in enumerate(self.gammas[:-1].tolist()) if GAMMA <= gamma <= FIRST]
+
     def label(self, n: int) -> np.ndarray:
         """Classes of the first n samples, (n,), drawn uniformly: the same for all ways; 0 for a model without classes."""
         return generator(self.seed, "prevention", "label", self.experiment).integers(
@@ -121,8 +141,7 @@ class Source:
 
     def images(self, n: int, name: str, way: Way) -> np.ndarray:
         """The first n samples by one way, (n, pixels) uint8."""
-        gammas = torch.linspace(self.model.gamma_1, self.model.gamma_0, STEPS + 1, dtype=precision(self.model))
-        pictures = []
+        gammas, pictures = self.gammas, []
         for block in self._blocks(n, name):
             predict, change = way(block)
             x = to_pixels(sampled(predict, block.z, gammas, change), self.model.observation)
@@ -137,14 +156,14 @@ class Source:
         ]
         return float(torch.cat(norms).median())
 
-    def dimensions(self, name: str, images: np.ndarray, label: np.ndarray) -> np.ndarray:
+    def dimensions(self, name: str, images: np.ndarray, label: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
         """LID by FLIPD of images (n, pixels) uint8 of the classes `label`, (n,), in float64."""
         values = []
         for start, rows in self._rows(len(images)):
             judged = JudgedImages(rows, images[rows], label[rows], self.shape, f"prevention {name}", self.seed)
             x, predict = judged.x(self.model), _of_class(self.model, conditions(self.model, judged.label))
             probes = signs((PROBES, *x.shape), self._generator(name, start), x)
-            values.append(flipd(predict, x, GAMMA, probes).value)
+            values.append(flipd(predict, x, gamma, probes).value)
         return torch.cat(values).double().numpy()
 
     def _blocks(self, n: int, name: str) -> Iterator[Block]:

@@ -13,6 +13,7 @@ from engram.analyses.neighbors import nearest
 from engram.scores import intervals
 from engram.scores.intervals import Interval
 
+NEAR_COPY = 1 / 2  # as COPY, for samples that may be copies spoilt: prevention must not merely push them over the limit
 SET = 100  # samples in which a held-out image looks for its nearest
 
 
@@ -39,9 +40,11 @@ class Judged(NamedTuple):
 
 
 class TradeOff(NamedTuple):
-    """Copies per 1,000 samples; mean distance of samples to their nearest held-out images; and of held-out images to theirs."""
+    """Copies per 1,000 samples, and with near copies; mean distance of samples to their nearest held-out images, and of these to
+    theirs."""
 
     copies: Interval
+    near_copies: Interval
     distance: Interval
     coverage: Interval
 
@@ -58,8 +61,11 @@ def trade_off(samples: Judged, held_out: np.ndarray) -> TradeOff:
 
     An interval is NaN of fewer than two sets, and all is NaN of too few samples for it.
     """
-    share = intervals.share((samples.ratio < COPY).sum(), len(samples.ratio))
+    copies, near_copies = (_per_1000(samples.ratio < limit) for limit in (COPY, NEAR_COPY))
     sets = [samples.features[start : start + SET] for start in range(0, len(samples.features) - SET + 1, SET)]
     coverage = [nearest(held_out, of_set)[1].mean() for of_set in sets]
-    copies = Interval(*(1000 * end for end in share))
-    return TradeOff(copies, intervals.mean(samples.distance), intervals.mean(coverage))
+    return TradeOff(copies, near_copies, intervals.mean(samples.distance), intervals.mean(coverage))
+
+
+def _per_1000(which: np.ndarray) -> Interval:
+    return Interval(*(1000 * end for end in intervals.share(which.sum(), len(which))))

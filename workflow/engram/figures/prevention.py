@@ -1,4 +1,4 @@
-"""Figure: what ways of prevention make of the same noise, and copies per 1,000 samples against the distance from real images."""
+"""Figure: what ways of prevention make of the same noise, and copies among samples against distances from real images."""
 
 import json
 from textwrap import fill
@@ -28,15 +28,19 @@ MARKERS = {
     "real images": (COLOUR["null"], "*", "real images in their place"),
 }
 NEXT = 1.12  # from a tile to the next, in widths of a tile
-AXES = {
-    "distance": "distance of samples to\nthe nearest real image",
-    "coverage": "distance of real images to\nthe nearest of 100 samples",
+# Variables of each panel, x and y.
+PANELS = ("distance", "copies"), ("distance", "near_copies"), ("coverage", "copies")
+LABELS = {
+    "copies": "copies per 1,000 samples",
+    "near_copies": "copies and near copies per 1,000",
+    "distance": "samples to the nearest real image",
+    "coverage": "real images to the nearest of 100 samples",
 }
 
 
 @styled
 def prevention(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
-    """`analysis`: the prevention artifact. Pictures above, and below copies against either distance; or why there is nothing."""
+    """`analysis`: the prevention artifact. Pictures above, and below copies against distances; or why there is nothing."""
     lacking = json.loads(analysis.attrs.get("lacking", "{}"))
     if lacking:
         drawn = figure(0.7)
@@ -47,15 +51,14 @@ def prevention(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
     channels, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     row = height / width + CAPTION_LINE
     of_pictures = 0.35 + 0.43 * row * analysis.sizes["row"]
-    drawn = figure(of_pictures + 3.1)
-    top, bottom = drawn.subfigures(2, 1, height_ratios=(of_pictures, 3.1))
+    drawn = figure(of_pictures + 3.2)
+    top, bottom = drawn.subfigures(2, 1, height_ratios=(of_pictures, 3.2))
     _pictures(top.subplots(), analysis, (channels, height, width), row)
-    panels = bottom.subplots(1, 2, sharey=True)
-    for axes, (name, label) in zip(panels, AXES.items(), strict=True):
-        _trade_off(axes, analysis, name)
-        axes.set(xlabel=label, ylim=(-20, None))
-    panels[0].set_ylabel("copies per 1,000 samples")
-    bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    panels = bottom.subplots(1, len(PANELS))
+    for axes, (x, y) in zip(panels, PANELS, strict=True):
+        _trade_off(axes, analysis, x, y)
+        axes.set(xlabel=f"distance of {LABELS[x]}".replace(" to ", "\nto "), ylabel=LABELS[y], ylim=(-20, 1020))
+    bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
 
 
@@ -78,21 +81,28 @@ def _pictures(axes: Axes, analysis: xr.Dataset, shape: tuple[int, int, int], row
     axes.axis("off")
 
 
-def _trade_off(axes: Axes, analysis: xr.Dataset, name: str) -> None:
-    """Copies against one distance, with the intervals of both: a line for each way over its strengths."""
+def _trade_off(axes: Axes, analysis: xr.Dataset, x: str, y: str) -> None:
+    """One number against another, with the intervals of both: a line for each way over its strengths."""
     ways = analysis["way"].values
     for way, (colour, dashes) in LOOK.items():
         if way in ways:
             of_way = analysis.isel(setting=np.isin(ways, ["none", way]))  # each begins where nothing is prevented
-            _points(axes, of_way, name, color=colour, linestyle=dashes, marker=".", linewidth=1.2, label=way)
+            _points(axes, of_way, x, y, color=colour, linestyle=dashes, marker=".", linewidth=1.2, label=way)
     for way, (colour, marker, label) in MARKERS.items():
         if way in ways:
             of_way = analysis.isel(setting=ways == way)
-            _points(axes, of_way, name, color=colour, linestyle="none", marker=marker, markersize=4.5, label=label)
+            style = {"linestyle": "none", "marker": marker, "markersize": 4.5}
+            _points(axes, of_way, x, y, color=colour, label=label + _kept(of_way), **style)
 
 
-def _points(axes: Axes, of_way: xr.Dataset, name: str, **style) -> None:
-    axes.plot(of_way[name], of_way["copies"], **style)
+def _kept(of_way: xr.Dataset) -> str:
+    """What was kept, if not all."""
+    kept, drawn = (int(of_way[name].item()) for name in ("kept", "drawn"))
+    return "" if kept == drawn else f" ({kept:,} of {drawn:,} kept)"
+
+
+def _points(axes: Axes, of_way: xr.Dataset, x: str, y: str, **style) -> None:
+    axes.plot(of_way[x], of_way[y], **style)
     bars = {"color": style["color"], "linewidth": 0.5, "alpha": 0.6}
-    axes.hlines(of_way["copies"], of_way[f"{name}_low"], of_way[f"{name}_high"], **bars)
-    axes.vlines(of_way[name], of_way["copies_low"], of_way["copies_high"], **bars)
+    axes.hlines(of_way[y], of_way[f"{x}_low"], of_way[f"{x}_high"], **bars)
+    axes.vlines(of_way[x], of_way[f"{y}_low"], of_way[f"{y}_high"], **bars)

@@ -1,11 +1,10 @@
 """Away from images of low dimension: where a diffusion model has memorized an image, it learned no direction to leave it by.
 
 LID by FLIPD (engram.geometry.flipd) is low there. Samples of low LID can be rejected, or sampling can be moved up the gradient of
-LID while there still is noise to choose by. LID is asked for at gamma -6.2, which is t = 0.01 of Kamkari et al. (2024): noise of
-6 grey levels of 255.
+LID while there still is noise to choose by.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -14,58 +13,63 @@ from engram.geometry.flipd import Predict, flipd, signs
 from engram.models.diffusion import alpha_and_sigma
 from engram.prevention.sampling import Change
 
-GAMMA = -6.2
-FIRST = 0.0  # gamma from which on images are moved: before, noise is stronger than the image, and what is predicted is a blur
 PROBES = 2  # that tell images below the threshold in the control
 
 
 def kept(dimension: Tensor, threshold: float) -> Tensor:
     """Rejection: which samples have a dimension (n,) of at least the threshold, (n,) bool.
 
-    For a threshold, take a quantile of held-out images' LID, fixed beforehand.
+    A quantile of held-out images' LID, fixed beforehand, can be one; but where a model copies much, held-out images are so far
+    from what it learned, and their LID so high, that hardly a sample is kept.
     """
     return dimension >= threshold
 
 
 def upwards(
-    predict: Predict, threshold: float, strength: float, generator: torch.Generator, gamma: float = GAMMA
+    predict: Predict, gammas: Tensor, thresholds: Mapping[int, float], strength: float, generator: torch.Generator
 ) -> Change:
-    """Guidance by LID: a change of `engram.prevention.sampling.sampled` that moves images below the threshold up its gradient.
+    """Guidance by LID: a change of `engram.prevention.sampling.sampled` that moves images of low LID up its gradient.
 
-    strength: how far in each step, in units of the noise that is left: the distance is strength sigma / alpha sqrt(D). A probe of
-    signs, drawn anew in each step, estimates LID and its gradient.
+    thresholds: by the number of a step, the LID below which it moves an image; in other steps nothing moves. LID is asked for at
+    the noise that is left in the step, and estimated with its gradient from a probe of signs. strength: how far in each step, in
+    units of that noise: the distance is strength sigma / alpha sqrt(D).
     """
 
-    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
         return dimension_and_gradient(predict, x, gamma, signs((1, *x.shape), generator, x))
 
-    return _moving(gradient, threshold, strength, gamma)
+    return _moving(gradient, gammas, thresholds, strength)
 
 
 def anywhere(
-    predict: Predict, threshold: float, strength: float, generator: torch.Generator, gamma: float = GAMMA
+    predict: Predict, gammas: Tensor, thresholds: Mapping[int, float], strength: float, generator: torch.Generator
 ) -> Change:
-    """The control of `upwards`: images below the threshold move as far, each in a direction drawn at random."""
+    """The control of `upwards`: images of low LID move as far, each in a direction drawn at random."""
 
-    def at_random(x: Tensor) -> tuple[Tensor, Tensor]:
+    def at_random(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             dimension = flipd(predict, x, gamma, signs((PROBES, *x.shape), generator, x)).value
         return dimension, torch.randn(x.shape, generator=generator, device=generator.device).to(x)
 
-    return _moving(at_random, threshold, strength, gamma)
+    return _moving(at_random, gammas, thresholds, strength)
 
 
-def _moving(ways: Callable[[Tensor], tuple[Tensor, Tensor]], threshold: float, strength: float, gamma: float) -> Change:
-    """Moves images below the threshold; `ways` gives dimensions (n,) of x (n, *image_shape), and directions in its shape."""
+def _moving(
+    ways: Callable[[Tensor, float], tuple[Tensor, Tensor]],
+    gammas: Tensor,
+    thresholds: Mapping[int, float],
+    strength: float,
+) -> Change:
+    """Moves images below the thresholds; `ways` gives LID (n,) of x (n, *image_shape) at gamma, and directions in its shape."""
 
-    def change(x: Tensor, gamma_t: float) -> Tensor:
-        if not gamma <= gamma_t <= FIRST:
+    def change(x: Tensor, step: int) -> Tensor:
+        if step not in thresholds:
             return x
-        dimension, direction = ways(x)
+        dimension, direction = ways(x, float(gammas[step]))
         flat = direction.flatten(1)
         unit = flat / flat.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        alpha, sigma = alpha_and_sigma(x.new_tensor(gamma_t))
-        distance = ~kept(dimension, threshold) * (strength * sigma / alpha * flat.shape[1] ** 0.5)
+        alpha, sigma = alpha_and_sigma(gammas[step])
+        distance = ~kept(dimension, thresholds[step]) * (strength * sigma / alpha * flat.shape[1] ** 0.5)
         return x + (distance[:, None] * unit).reshape(x.shape)
 
     return change
