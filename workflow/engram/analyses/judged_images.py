@@ -38,7 +38,7 @@ class JudgedImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def part(self, here: slice) -> "JudgedImages":
+    def part(self, here: slice | np.ndarray) -> "JudgedImages":
         """Some of them, which are judged as among all."""
         return replace(self, rows=self.rows[here], images=self.images[here], label=self.label[here])
 
