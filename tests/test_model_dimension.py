@@ -11,7 +11,7 @@ from torch import nn
 
 from engram.analyses import ways_to_dimension
 from engram.analyses.model_dimension import analyse
-from engram.analyses.ways_to_dimension import DRAWS, GAMMAS, TIMES, gamma_at
+from engram.analyses.ways_to_dimension import DRAWS, TIMES, gamma_at
 from engram.catalogue import ANALYSES
 from engram.figures.model_dimension import model_dimension as draw
 from engram.geometry.jacobian import visible
@@ -114,12 +114,21 @@ def memorizing(paths):
 def test_a_diffusion_that_has_memorized_is_its_own_reference(paths, memorizing):
     """64 numbers: the trace is exact. The network itself computes in float64."""
     answer, found = asked(paths, memorizing)
-    assert found["flipd"].shape == (len(GAMMAS), N) and not found["flipd_standard_error"].any()
+    assert found["flipd"].shape == (len(TIMES), N) and not found["flipd_standard_error"].any()
     np.testing.assert_allclose(found["flipd"], found["reference"], atol=1e-4)
     at = TIMES.index(0.05)
     np.testing.assert_allclose(found["lid_model"], found["flipd"][at], rtol=1e-6)
     np.testing.assert_allclose(found["lid_reference"], found["reference"][at], rtol=1e-6)
     assert answer.summary["way"] == "flipd" and "exact trace" in found["lid_model"].attrs["long_name"]
+
+
+def test_a_model_that_knows_little_noise_is_asked_about_what_it_knows(paths, memorizing):
+    model = MemorizingDenoiser(SHAPE, gamma_0=-4.0)
+    model.fit(training_x(paths, "centred"))
+    few, every = asked(paths, model)[1], asked(paths, memorizing)[1]
+    assert few["time"].values.tolist() == list(TIMES[1:])
+    np.testing.assert_allclose(few["flipd"], every["flipd"][1:], rtol=1e-6)
+    np.testing.assert_allclose(few["lid_model"], every["lid_model"], rtol=1e-6)
 
 
 def test_random_signs_tell_the_trace_within_their_error(paths, memorizing, monkeypatch):
@@ -180,8 +189,8 @@ def test_times_are_those_of_the_sde_by_quadrature():
 
 def test_models_that_offer_no_way_say_why(paths):
     assert "closed form" in asked(paths, nn.Linear(2, 2))[0].lacking["lid_model"]
-    answer, found = asked(paths, MemorizingDenoiser(SHAPE, gamma_0=-4.0))
-    assert "this one learned -4 to 5" in answer.lacking["lid_model"]
+    answer, found = asked(paths, MemorizingDenoiser(SHAPE, gamma_0=-3.0))
+    assert "this one learned -3 to 5" in answer.lacking["lid_model"]
     assert answer.summary["way"] == "" and np.isnan(found["lid_model"]).all()
     with_classes = TwoOfThree()
     with_classes.classes = 10
