@@ -261,7 +261,7 @@ def test_permutations_and_neighbours_run_at_tiny_sizes():
 @pytest.mark.parametrize(
     "names",
     [
-        ["copy_tests", "model_attacks", "membership_inference", "neighbors"],
+        ["copy_tests", "model_attacks", "membership_inference", "neighbors", "data_dimension"],
         ["dynamics"],
         pytest.param(["influence"], marks=pytest.mark.slow),
         pytest.param(["predictors"], marks=pytest.mark.slow),
