@@ -10,6 +10,7 @@ Noise levels, widths and draws were fixed before any dimension was compared with
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from engram.geometry.flipd import Dimension, flipd
 from engram.geometry.generators import generator_of
 from engram.geometry.jacobian import numerical_rank, singular_values, visible
 from engram.geometry.lidl import lidl, local_dimensions
+from engram.geometry.normal_bundle import SCORES, normal_bundle
+from engram.geometry.smoothed_vae import gaussian_moments, lidl_of_vae
 from engram.geometry.smoothing import ClosedForm, on_manifold, own_noise, smoothed
 from engram.models import observations
 from engram.models.conditions import conditions
@@ -35,6 +38,7 @@ FLOW_WORK = 5e12  # images x numbers^3, above which the square Jacobians of a fl
 WIDTHS = np.geomspace(1, 2, 5)  # of all noise, in units of the model's own
 # Times of the variance-preserving SDE whose beta rises from 0.1 to 20 (Song et al. 2021), as FLIPD's authors give them.
 TIMES, AT = (0.01, 0.05, 0.1, 0.2), 0.05
+SAMPLED, SAMPLES = 200, 64  # images at which LIDL is had by importance sampling, which costs more, and its samples
 EXACT_UP_TO, PROBES = 64, 16  # numbers of an image whose trace is exact, and random signs of the trace of larger ones
 
 
@@ -128,7 +132,26 @@ def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
     }
     meaning = f"singular values above {visible(pixels):.3g} of the full model's Jacobian d image / dz at the z of x"
     dimension = Dimension(rank.mean(0), rank.std(0) / DRAWS**0.5)
-    return Found("jacobian", dimension, spectrum.shape[1], meaning, further)
+    return Found("jacobian", dimension, spectrum.shape[1], meaning, further | _by_sampling(model, judged))
+
+
+def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:
+    """LIDL of a VAE with Gaussian pixels at SAMPLED of the images, evenly chosen, and NaN elsewhere; nothing of other models."""
+    moments = gaussian_moments(model)
+    if moments is None:
+        return {}
+    chosen = np.unique(np.linspace(0, len(judged.rows) - 1, SAMPLED).round().astype(int))
+    some = _some(judged, chosen)
+    noise = image_normals(some.rows, (SAMPLES, model.latent_dim), judged.seed, "model dimension", judged.dataset)
+    x = _x(model, some, 0)
+    found = lidl_of_vae(model, moments, x, noise.to(x), WIDTHS.tolist())
+    values = np.full((2, len(judged.rows)), np.nan)
+    values[:, chosen] = torch.stack(found).numpy()
+    meaning = f"LIDL of the full model by {SAMPLES} importance samples, from one to two widths of its noise, at its mean image"
+    return {
+        "lidl_by_sampling": variable(("sample",), values[0], "1", meaning, may_be_undefined=True),
+        "lidl_by_sampling_standard_error": variable(("sample",), values[1], "1", "standard error of its line", True),
+    }
 
 
 def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Found:
@@ -149,6 +172,8 @@ def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages
         further |= _flipd(
             "flipd_unconditional", _curve(model, judged, False), "FLIPD of the full model without a class"
         )
+    if pixels <= EXACT_UP_TO:
+        further["normal_bundle"] = _normal_bundle(model, judged)
     how = "exact trace" if pixels <= EXACT_UP_TO else f"trace from {PROBES} random signs"
     meaning = f"FLIPD of the full model at time {AT} (gamma {gamma_at(AT):.2f}), given {given}, {how}"
     dimension = Dimension(curve.value[at], curve.standard_error[at])
@@ -180,8 +205,26 @@ def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dim
 def _flipd_at(
     model: DenoisingModel, x: Tensor, label: Sequence[Tensor], gamma: float, probes: Tensor | None
 ) -> Dimension:
-    found = flipd(lambda z, gammas: model.predict_noise(z, gammas, *label), x, gamma, probes)
+    found = flipd(partial(_predicted, model, label), x, gamma, probes)
     return Dimension(found.value.detach().double(), found.standard_error.detach().double())
+
+
+def _normal_bundle(model: DenoisingModel, judged: JudgedImages) -> tuple:
+    """The normal bundle's dimension at the least noise, of images small enough for 4 D evaluations each."""
+    found = []
+    for place in range(len(judged.rows)):
+        some = _some(judged, np.array([place]))
+        x, label = _x(model, some, 0), conditions(model, some.label)
+        shape = (SCORES * x[0].numel(), *judged.shape)
+        noise = image_normals(some.rows, shape, judged.seed, "model dimension", "bundle", judged.dataset).to(x)
+        label = tuple(values.expand(shape[0]) for values in label)
+        found.append(normal_bundle(partial(_predicted, model, label), x, GAMMAS[0], noise))
+    meaning = f"dimension by the normal bundle of the full model at time {TIMES[0]}"
+    return variable(("sample",), torch.cat(found), "1", meaning)
+
+
+def _predicted(model: DenoisingModel, label: Sequence[Tensor], z: Tensor, gamma: Tensor) -> Tensor:
+    return model.predict_noise(z, gamma, *label)
 
 
 def _probes(judged: JudgedImages, x: Tensor) -> Tensor | None:
