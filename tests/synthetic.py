@@ -259,8 +259,8 @@ def given(paths: dict, full_model=None) -> Inputs:
 
 
 def answered(answer) -> xr.Dataset:
-    """The variables of an analysis as its artifact would hold them."""
-    return xr.Dataset(dict(answer.variables))
+    """The variables of an analysis and what sums them up, as its artifact would hold them."""
+    return xr.Dataset(dict(answer.variables), attrs=dict(answer.summary))
 
 
 class Sampler:

@@ -32,6 +32,7 @@ REQUIRED = {
     "known_dimension": "a data set whose images have a known dimension: a manifold",
     "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
     "cohorts": "cohorts of images that enter during training, and so the design staggered",
+    "denoiser": "a model that predicts noise, as diffusion models do",
 }
 # Those that a data set has by its definition in config.yaml, by the key that says so.
 OF_DEFINITIONS = {"canaries_of": "planted", "manifold": "known_dimension"}
@@ -192,6 +193,16 @@ ANALYSES = {
         columns=("share", "share_test"),
         threads=2,
         draws_samples=True,
+    ),
+    "prevention": Analysis(
+        "Prevention",
+        "Copies among samples of a diffusion model when sampling is kept away from images of low dimension, and the price.",
+        reads=("dataset", "full_model", "scores"),
+        threads=2,
+        megabytes=8000,
+        minutes=60,
+        requires=("denoiser",),
+        uses_features=True,
     ),
     "encoder_part": Analysis(
         "Encoder part",
@@ -386,6 +397,11 @@ FIGURES = {
         "Memorization and mode collapse",
         "Where samples crowd, against score.",
         reads=("mode_collapse", "scores", "dataset"),
+    ),
+    "prevention": Figure(
+        "Prevention during sampling",
+        "Copies per 1,000 samples against the distance of samples to real images, and samples before and after.",
+        reads=("prevention", "dataset"),
     ),
     "duplicates": Figure(
         "Copies among the images",

@@ -9,6 +9,7 @@ from typing import Any
 from engram import catalogue
 from engram.conventions import GIVEN
 from engram.errors import suggest
+from engram.models.known import KNOWN
 
 Experiment = Mapping[str, Any]
 
@@ -76,6 +77,7 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
             "shadows": repeats < 2,
             "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
             "cohorts": design != "staggered",
+            "denoiser": _predicts_no_noise(experiment["model"]["name"]),
         }
         return {*catalogue.EVERYTHING, *of_images} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
@@ -86,6 +88,11 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
     }
     there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *of_images}
     return there | {what for what, is_there in optional.items() if is_there}
+
+
+def _predicts_no_noise(model: str) -> bool:
+    """Whether a model is one of engram's, and no diffusion model: of engram's, only these have a bound. A user's own may be one."""
+    return model in KNOWN and "bound" not in KNOWN[model].proposals
 
 
 def mixed(name: str, experiment: Any) -> Iterator[str]:

@@ -23,7 +23,7 @@ def analyse(given: Inputs) -> Answer:
     """The dimension at every scored image, its standard error, and the spectra or curves behind it."""
     rows, model = given.first["sample"].values, given.full_model(given.epoch)
     training = np.flatnonzero(given.dataset["split"].values == TRAIN)
-    judged, trained = (JudgedImages.of(given, each) for each in (rows, training))
+    judged, trained = (JudgedImages.of(given.dataset, each, given.seed, "model dimension") for each in (rows, training))
     reason = why_none(model, len(rows), math.prod(judged.shape))
     settings = {"epoch": given.epoch} | _settings()
     sample = {"sample": variable(("sample",), rows, "1", AXES["sample"])}

@@ -9,7 +9,7 @@ Noise levels, widths and draws were fixed before any dimension was compared with
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -26,13 +26,12 @@ from engram.geometry.lidl import lidl, local_dimensions
 from engram.geometry.normal_bundle import SCORES, normal_bundle
 from engram.geometry.smoothed_vae import gaussian_moments, lidl_of_vae
 from engram.geometry.smoothing import ClosedForm, on_manifold, own_noise, smoothed
-from engram.models import observations
 from engram.models.conditions import conditions
 from engram.models.diffusion import PIXELS_AT_ONCE
 from engram.models.ppca import PPCA
 from engram.models.protocols import DenoisingModel, classes, offers
-from engram.randomness import image_normals
 
+AT_ONCE = 256  # images
 DRAWS = 4  # of x, for the Jacobian at the z of each
 FLOW_WORK = 5e12  # images x numbers^3, above which the square Jacobians of a flow would take more than hours
 WIDTHS = np.geomspace(1, 2, 5)  # of all noise, in units of the model's own
@@ -100,7 +99,7 @@ def by_density(model: ClosedForm, judged: JudgedImages) -> Found:
     widths = own_noise(model) * torch.from_numpy(WIDTHS)
     deltas = (widths.square() - own_noise(model) ** 2).clamp(min=0).sqrt().tolist()
     blurred, pixels = [smoothed(model, delta) for delta in deltas], math.prod(judged.shape)
-    parts = [on_manifold(model, _x(model, block, 0)) for _, block in judged.blocks()]
+    parts = [on_manifold(model, block.x(model)) for _, block in judged.parts(AT_ONCE)]
     log_p = torch.cat([torch.stack([each.log_prob(x) for each in blurred]) for x in parts], 1)
     between = (widths[1:] * widths[:-1]).sqrt()
     local = local_dimensions(log_p, widths.log(), pixels)
@@ -118,9 +117,9 @@ def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
     generator, pixels, ranks, spectra = generator_of(model), math.prod(judged.shape), [], []
     for draw in range(DRAWS):
         parts = []
-        for _, block in judged.blocks():
+        for _, block in judged.parts(AT_ONCE):
             with torch.no_grad():
-                z = generator.infer(_x(model, block, draw))
+                z = generator.infer(block.x(model, draw))
             parts.append(singular_values(generator.generate, z).float())
         spectra.append(torch.cat(parts))
         ranks.append(numerical_rank(spectra[-1], pixels).double())
@@ -140,12 +139,11 @@ def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:
     moments = gaussian_moments(model)
     if moments is None:
         return {}
-    chosen = np.unique(np.linspace(0, len(judged.rows) - 1, SAMPLED).round().astype(int))
-    some = _some(judged, chosen)
-    noise = image_normals(some.rows, (SAMPLES, model.latent_dim), judged.seed, "model dimension", judged.dataset)
-    x = _x(model, some, 0)
+    chosen = np.unique(np.linspace(0, len(judged) - 1, SAMPLED).round().astype(int))
+    some = judged.part(chosen)
+    x, noise = some.x(model), some.normals((SAMPLES, model.latent_dim), judged.dataset, "importance")
     found = lidl_of_vae(model, moments, x, noise.to(x), WIDTHS.tolist())
-    values = np.full((2, len(judged.rows)), np.nan)
+    values = np.full((2, len(judged)), np.nan)
     values[:, chosen] = torch.stack(found).numpy()
     meaning = f"LIDL of the full model by {SAMPLES} importance samples, from one to two widths of its noise, at its mean image"
     return {
@@ -194,9 +192,8 @@ def _over_gamma(values: Tensor, meaning: str) -> tuple:
 def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dimension:
     """FLIPD of each image at GAMMAS, (gammas, n)."""
     size, parts = max(1, PIXELS_AT_ONCE // math.prod(judged.shape[1:])), []
-    for rows in np.split(np.arange(len(judged.rows)), range(size, len(judged.rows), size)):
-        some = _some(judged, rows)
-        x, label = _x(model, some, 0), conditions(model, some.label) if with_class else ()
+    for _, some in judged.parts(size):
+        x, label = some.x(model), conditions(model, some.label) if with_class else ()
         parts.append([_flipd_at(model, x, label, gamma, _probes(some, x)) for gamma in GAMMAS])
     each = [[torch.cat(of_field) for of_field in zip(*of_gamma, strict=True)] for of_gamma in zip(*parts, strict=True)]
     return Dimension(*(torch.stack(of_field) for of_field in zip(*each, strict=True)))
@@ -212,12 +209,10 @@ def _flipd_at(
 def _normal_bundle(model: DenoisingModel, judged: JudgedImages) -> tuple:
     """The normal bundle's dimension at the least noise, of images small enough for 4 D evaluations each."""
     found = []
-    for place in range(len(judged.rows)):
-        some = _some(judged, np.array([place]))
-        x, label = _x(model, some, 0), conditions(model, some.label)
-        shape = (SCORES * x[0].numel(), *judged.shape)
-        noise = image_normals(some.rows, shape, judged.seed, "model dimension", "bundle", judged.dataset).to(x)
-        label = tuple(values.expand(shape[0]) for values in label)
+    for _, image in judged.parts(1):
+        x, scores = image.x(model), SCORES * image.images.shape[1]
+        label = tuple(values.expand(scores) for values in conditions(model, image.label))
+        noise = image.normals((scores, *judged.shape), judged.dataset, "normal bundle").to(x)
         found.append(normal_bundle(partial(_predicted, model, label), x, GAMMAS[0], noise))
     meaning = f"dimension by the normal bundle of the full model at time {TIMES[0]}"
     return variable(("sample",), torch.cat(found), "1", meaning)
@@ -231,30 +226,18 @@ def _probes(judged: JudgedImages, x: Tensor) -> Tensor | None:
     """Random signs (PROBES, n, *image_shape), each image's own; None where the trace is exact."""
     if x[0].numel() <= EXACT_UP_TO:
         return None
-    normals = image_normals(judged.rows, (PROBES, *judged.shape), judged.seed, "model dimension", judged.dataset)
+    normals = judged.normals((PROBES, *judged.shape), judged.dataset)
     return torch.where(normals < 0, -1, 1).to(x).transpose(0, 1)
 
 
 def _reference(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Tensor:
     """The dimension of the closed-form diffusion of all training images, or of those of the image's class, (gammas, n)."""
-    found = torch.empty(len(GAMMAS), len(judged.rows), dtype=torch.float64)
+    found = torch.empty(len(GAMMAS), len(judged), dtype=torch.float64)
     of_judged, of_training = (
         each.label if classes(model) else np.zeros_like(each.label) for each in (judged, training)
     )
     for each in np.unique(of_judged):
         here, there = np.flatnonzero(of_judged == each), np.flatnonzero(of_training == each)
-        x, images = _x(model, _some(judged, here), 0), _x(model, _some(training, there), 0)
+        x, images = judged.part(here).x(model), training.part(there).x(model)
         found[:, here] = closed_form_dimension(x, images, GAMMAS)
     return found
-
-
-def _some(judged: JudgedImages, at: np.ndarray) -> JudgedImages:
-    """The images at some positions."""
-    return replace(judged, rows=judged.rows[at], images=judged.images[at], label=judged.label[at])
-
-
-def _x(model: nn.Module, judged: JudgedImages, draw: int) -> Tensor:
-    """x that the model sees, (n, *shape), by one of the fixed draws."""
-    images = torch.from_numpy(judged.images)
-    x = observations.draw_fixed(images, judged.rows, model.observation, judged.seed, judged.dataset, draw)
-    return x.reshape(-1, *judged.shape).to(observations.precision(model))

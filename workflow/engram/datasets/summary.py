@@ -82,8 +82,10 @@ def oddities(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lines that a user should look at: what was left out, what may be wrong."""
     lines = [("left out", _kind(kind, counted)) for kind, counted in summary["skipped"].items()]
     lines += [("note", _kind(kind, counted)) for kind, counted in summary["remarks"].items()]
+    # What was planted is in groups already.
+    advice = "" if summary.get("planted") else " (membership can hold them out together: groups_from)"
     words = {
-        "within_training": "training images are copies of another one (membership can hold them out together: groups_from)",
+        "within_training": f"training images are copies of another one{advice}",
         "within_test": "test images are copies of another one",
         "across_split": "test images are copies of a training image",
     }
