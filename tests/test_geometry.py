@@ -16,7 +16,8 @@ from engram.geometry.jacobian import numerical_rank, singular_values, visible
 from engram.geometry.labels import DATA, NOT_MEMORIZED, OVERFITTING, UNDECIDED, Dimensions, hardly_varies, label
 from engram.geometry.lidl import lidl, local_dimensions
 from engram.geometry.normal_bundle import SCORES, normal_bundle
-from engram.geometry.smoothing import SmoothedVAE, gaussian_moments, on_manifold, own_noise, smoothed
+from engram.geometry.smoothed_vae import SmoothedVAE, gaussian_moments, lidl_of_vae
+from engram.geometry.smoothing import on_manifold, own_noise, smoothed
 from engram.likelihood.estimation import estimate
 from engram.models import build
 from engram.models.diffusion import alpha_and_sigma
@@ -234,13 +235,21 @@ def test_a_smoothed_linear_vae_has_the_density_of_its_noise_and_delta_together()
 
 def test_lidl_of_a_linear_vae_is_its_latent_dimension():
     model, moments = linear_vae(0.01)
-    z = normals(6, 3)
-    x, log_p, widths = model.decode(z), [], []
-    for width in np.geomspace(1, 2, 4):
-        wider = SmoothedVAE(model, moments, 0.01 * math.sqrt(width**2 - 1))
-        log_p.append(estimate(wider, x, "laplace", samples=50, proposal_scale=1.0).log_px)
-        widths.append(wider.log_width(z))
-    assert lidl(torch.stack(log_p), torch.stack(widths), 24).value == pytest.approx(3, abs=0.01)
+    x = model.draw(6).reshape(6, 24)
+    found = lidl_of_vae(model, moments, x, normals(6, 50, 3), np.geomspace(1, 2, 4), scale=1.0)
+    assert found.value == pytest.approx(3, abs=0.01)
+
+
+def test_lidl_of_a_vae_whose_pixels_have_unlike_variances():
+    """Variances of 0.01^2 and of 0.02^2: the width is their geometric mean, and the latent dimension remains."""
+    model, _ = linear_vae(0.01)
+    log_variance = 2 * torch.tensor([0.01, 0.02] * 12, dtype=torch.float64).log()
+
+    def moments(parameters):
+        return parameters, log_variance.expand_as(parameters)
+
+    found = lidl_of_vae(model, moments, model.draw(6).reshape(6, 24), normals(6, 200, 3), np.geomspace(1, 2, 4))
+    assert found.value == pytest.approx(3, abs=0.3)
 
 
 @pytest.mark.parametrize("name", ["gaussian_conv_vae", "gaussian_conv_vae_scalar_variance"])

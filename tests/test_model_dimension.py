@@ -80,6 +80,23 @@ def test_the_rank_of_a_vae_is_its_mean_over_draws_of_x(paths):
     assert dict(answer.summary) == {"way": "jacobian", "most": 3, "visible": visible(64)} and answer.lacking == {}
 
 
+def test_a_vae_with_gaussian_pixels_has_lidl_at_some_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(ways_to_dimension, "SAMPLED", 3)
+    monkeypatch.setattr(ways_to_dimension, "DRAWS", 2)
+    torch.manual_seed(0)
+    shape, asked_for = (1, 32, 32), given(experiment(tmp_path, n=8, test=2, shape=(1, 32, 32)))
+    model = build("gaussian_conv_vae_scalar_variance", shape, latent_dim=2, features=1).eval()
+    with torch.no_grad():
+        model.log_variance.fill_(-7.0)
+        model.decoder[-1].weight.mul_(30)  # so that noise is little beside what z does
+    found = answered(analyse(dataclasses.replace(asked_for, full_model=lambda epoch: model)))
+    values = found["lidl_by_sampling"].values
+    assert np.isfinite(values).nonzero()[0].tolist() == [0, 4, 7]
+    # A decoder of ReLUs bends, so it is near 2 only; tests/test_geometry.py has straight ones.
+    assert ((values[[0, 4, 7]] > 0.5) & (values[[0, 4, 7]] < 3)).all()
+    assert np.isfinite(found["lidl_by_sampling_standard_error"][[0, 4, 7]]).all()
+
+
 def test_the_dimension_of_probabilistic_pca_is_at_most_its_number_of_axes(paths):
     answer, found = asked(paths, fitted(paths, "ppca", latent_dim=3))
     assert found["lid_model"].values == pytest.approx(3, abs=0.2)
@@ -119,6 +136,9 @@ def test_a_diffusion_that_has_memorized_is_its_own_reference(paths, memorizing):
     at = TIMES.index(0.05)
     np.testing.assert_allclose(found["lid_model"], found["flipd"][at], rtol=1e-6)
     np.testing.assert_allclose(found["lid_reference"], found["reference"][at], rtol=1e-6)
+    # About an image that stands alone every direction leads out.
+    alone = found["reference"].isel(gamma=0).values < 1e-3
+    assert alone.any() and (found["normal_bundle"].values[alone] == 0).all()
     assert answer.summary["way"] == "flipd" and "exact trace" in found["lid_model"].attrs["long_name"]
 
 

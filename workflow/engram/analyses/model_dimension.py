@@ -52,6 +52,6 @@ def _columns(value: np.ndarray, error: np.ndarray, reference: np.ndarray, meanin
 
 def _settings() -> dict[str, object]:
     """What the ways were fixed to."""
-    names = ("DRAWS", "WIDTHS", "TIMES", "AT", "EXACT_UP_TO", "PROBES")
+    names = ("DRAWS", "WIDTHS", "TIMES", "AT", "EXACT_UP_TO", "PROBES", "SAMPLED", "SAMPLES")
     values = {name.lower(): getattr(ways_to_dimension, name) for name in names}
     return {name: list(map(float, value)) if np.ndim(value) else value for name, value in values.items()}

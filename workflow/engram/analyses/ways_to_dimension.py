@@ -10,6 +10,7 @@ Noise levels, widths and draws were fixed before any dimension was compared with
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from engram.geometry.flipd import Dimension, flipd
 from engram.geometry.generators import generator_of
 from engram.geometry.jacobian import numerical_rank, singular_values, visible
 from engram.geometry.lidl import lidl, local_dimensions
+from engram.geometry.normal_bundle import SCORES, normal_bundle
+from engram.geometry.smoothed_vae import gaussian_moments, lidl_of_vae
 from engram.geometry.smoothing import ClosedForm, on_manifold, own_noise, smoothed
 from engram.models.conditions import conditions
 from engram.models.diffusion import PIXELS_AT_ONCE
@@ -34,6 +37,7 @@ FLOW_WORK = 5e12  # images x numbers^3, above which the square Jacobians of a fl
 WIDTHS = np.geomspace(1, 2, 5)  # of all noise, in units of the model's own
 # Times of the variance-preserving SDE whose beta rises from 0.1 to 20 (Song et al. 2021), as FLIPD's authors give them.
 TIMES, AT = (0.01, 0.05, 0.1, 0.2), 0.05
+SAMPLED, SAMPLES = 200, 64  # images at which LIDL is had by importance sampling, which costs more, and its samples
 EXACT_UP_TO, PROBES = 64, 16  # numbers of an image whose trace is exact, and random signs of the trace of larger ones
 
 
@@ -128,7 +132,25 @@ def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
     }
     meaning = f"singular values above {visible(pixels):.3g} of the full model's Jacobian d image / dz at the z of x"
     dimension = Dimension(rank.mean(0), rank.std(0) / DRAWS**0.5)
-    return Found("jacobian", dimension, spectrum.shape[1], meaning, further)
+    return Found("jacobian", dimension, spectrum.shape[1], meaning, further | _by_sampling(model, judged))
+
+
+def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:
+    """LIDL of a VAE with Gaussian pixels at SAMPLED of the images, evenly chosen, and NaN elsewhere; nothing of other models."""
+    moments = gaussian_moments(model)
+    if moments is None:
+        return {}
+    chosen = np.unique(np.linspace(0, len(judged) - 1, SAMPLED).round().astype(int))
+    some = judged.part(chosen)
+    x, noise = some.x(model), some.normals((SAMPLES, model.latent_dim), judged.dataset, "importance")
+    found = lidl_of_vae(model, moments, x, noise.to(x), WIDTHS.tolist())
+    values = np.full((2, len(judged)), np.nan)
+    values[:, chosen] = torch.stack(found).numpy()
+    meaning = f"LIDL of the full model by {SAMPLES} importance samples, from one to two widths of its noise, at its mean image"
+    return {
+        "lidl_by_sampling": variable(("sample",), values[0], "1", meaning, may_be_undefined=True),
+        "lidl_by_sampling_standard_error": variable(("sample",), values[1], "1", "standard error of its line", True),
+    }
 
 
 def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Found:
@@ -151,6 +173,8 @@ def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages
         further |= _flipd(
             "flipd_unconditional", _curve(model, judged, gammas, False), "FLIPD of the full model without a class"
         )
+    if pixels <= EXACT_UP_TO:
+        further["normal_bundle"] = _normal_bundle(model, judged)
     how = "exact trace" if pixels <= EXACT_UP_TO else f"trace from {PROBES} random signs"
     meaning = f"FLIPD of the full model at time {AT} (gamma {gamma_at(AT):.2f}), given {given}, {how}"
     dimension = Dimension(curve.value[at], curve.standard_error[at])
@@ -181,8 +205,24 @@ def _curve(model: DenoisingModel, judged: JudgedImages, gammas: Sequence[float],
 def _flipd_at(
     model: DenoisingModel, x: Tensor, label: Sequence[Tensor], gamma: float, probes: Tensor | None
 ) -> Dimension:
-    found = flipd(lambda z, gammas: model.predict_noise(z, gammas, *label), x, gamma, probes)
+    found = flipd(partial(_predicted, model, label), x, gamma, probes)
     return Dimension(found.value.detach().double(), found.standard_error.detach().double())
+
+
+def _normal_bundle(model: DenoisingModel, judged: JudgedImages) -> tuple:
+    """The normal bundle's dimension at the least noise, of images small enough for 4 D evaluations each."""
+    found = []
+    for _, image in judged.parts(1):
+        x, scores = image.x(model), SCORES * image.images.shape[1]
+        label = tuple(values.expand(scores) for values in conditions(model, image.label))
+        noise = image.normals((scores, *judged.shape), judged.dataset, "normal bundle").to(x)
+        found.append(normal_bundle(partial(_predicted, model, label), x, GAMMAS[0], noise))
+    meaning = f"dimension by the normal bundle of the full model at time {TIMES[0]}"
+    return variable(("sample",), torch.cat(found), "1", meaning)
+
+
+def _predicted(model: DenoisingModel, label: Sequence[Tensor], z: Tensor, gamma: Tensor) -> Tensor:
+    return model.predict_noise(z, gamma, *label)
 
 
 def _probes(judged: JudgedImages, x: Tensor) -> Tensor | None:
