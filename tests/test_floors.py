@@ -14,9 +14,11 @@ FLOORS = [
     ["cli"],
     ["results"],
     ["report"],
+    ["audit"],
     ["figures"],
     ["neighbors"],  # the public name of one analysis
     ["analyses", "paper"],
+    ["geometry"],
     ["scores"],
     ["checks"],
     ["likelihood"],
