@@ -18,6 +18,7 @@ FLOORS = [
     ["figures"],
     ["neighbors"],  # the public name of one analysis
     ["analyses", "paper"],
+    ["prevention"],
     ["geometry"],
     ["scores"],
     ["checks"],
