@@ -3,11 +3,8 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
-from test_diffusion import KNOWN, Mixture
-from tiny_pipelines import text_conditional, unconditional
 
 from engram.audit.bound import bound, diffusion, outside_diffusion
 from engram.audit.checkpoint import Checkpoint, as_noise
@@ -17,6 +14,8 @@ from engram.audit.schedule import schedule_of
 from engram.errors import UserError
 from engram.geometry.flipd import flipd
 from engram.models.diffusion import alpha_and_sigma, prior_divergence
+from test_diffusion import KNOWN, Mixture
+from tiny_pipelines import text_conditional, unconditional
 
 diffusers = pytest.importorskip("diffusers", reason="needs `uv sync --extra audit`")
 needs_transformers = pytest.mark.skipif(

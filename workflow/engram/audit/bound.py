@@ -1,8 +1,8 @@
 """The bound of a checkpoint on log p of an image, or of its latent, in nats (Kingma et al. 2021, "Variational Diffusion Models").
 
-Prior and reconstruction are those of engram.models.diffusion. The diffusion term, E over t of 1/2 gamma'(t) |epsilon - predicted|^2,
-is an integral over gamma that depends on the schedule by its ends alone (their equation 18), so gamma is drawn evenly from end to
-end and the network is told the time at which its own schedule has it. A latent has no grey levels: its reconstruction is the
+Prior and reconstruction are those of engram.models.diffusion. The diffusion term, E of 1/2 gamma'(t) |epsilon - predicted|^2 over
+t, is an integral over gamma that depends on the schedule by its ends alone (their equation 18), so gamma is drawn evenly from end
+to end and the network is told the time at which its own schedule has it. A latent has no grey levels: its reconstruction is the
 density of x under a normal about z / alpha of variance exp(gamma_0), and the bound is one on a density.
 """
 

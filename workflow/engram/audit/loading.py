@@ -19,19 +19,19 @@ NEEDS = "an audit needs diffusers, and transformers for models with prompts; ins
 
 
 def load(folder: Folder, device: torch.device) -> Checkpoint:
-    """The model in float32, in evaluation mode. Raises UserError, in one line, for weights that do not fit it, or without diffusers."""
-    with _quiet():
-        try:
-            import diffusers
+    """The model in float32, to be evaluated. Raises UserError, in one line, for weights that do not fit, or without diffusers."""
+    try:
+        import diffusers
 
+        with _quiet():
             scheduler = getattr(diffusers, folder.scheduler, None)
             if scheduler is None:
                 raise UserError(f"{folder.path}: diffusers {diffusers.__version__} has no {folder.scheduler}")
             scheduler = scheduler.from_pretrained(folder.path, subfolder="scheduler", local_files_only=True)
             pipeline = _with_prompts(folder, scheduler) if folder.is_conditional else _without(folder, scheduler)
-        except ImportError as error:
-            raise UserError(f"{first_line(error)}; {NEEDS}") from error
-        pipeline.to(device)
+            pipeline.to(device)
+    except ImportError as error:
+        raise UserError(f"{first_line(error)}; {NEEDS}") from error
     pipeline.set_progress_bar_config(disable=True)
     if not hasattr(scheduler, "alphas_cumprod"):
         raise UserError(f"{folder.path}: {folder.scheduler} has no alphas_cumprod, by which its noise would be known")
@@ -74,6 +74,8 @@ def _weights(kind: Any, folder: Folder, component: str) -> nn.Module:
     """A component with every weight that it needs and none besides, in float32."""
     where = folder.path / component
     options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    if component in ("unet", "vae"):  # diffusers' own; otherwise weights that lack would be left without any values
+        options["low_cpu_mem_usage"] = False
     try:
         model, info = kind.from_pretrained(where, variant=folder.variants[component], **options)
     except ImportError:
