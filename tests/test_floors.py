@@ -27,6 +27,7 @@ FLOORS = [
     ["config"],
     ["config_experiment"],
     ["config_given"],
+    ["config_audited"],
     ["config_file"],
     ["designs", "models"],
     ["datasets", "catalogue"],

@@ -123,6 +123,7 @@ AUDIT_NUMBERS = {
     "samples": "samples that are compared with the training images (1000)",
     "steps": "steps of each sample (250, with prompts 50)",
     "evaluations": "evaluations of each bound, a multiple of 4 (64)",
+    "probes": "directions that estimate each dimension; 0: all of them (16)",
     "judged": "training images, and held-out ones, that are judged at most (1000)",
     "batch": "images at once (16)",
     "seed": "root of all random numbers (42)",

@@ -136,7 +136,7 @@ def attributes_of(asked: Asked, given: Given, found: Found, checkpoint: Checkpoi
         f"images_{kind.replace('-', '_')}": int((rows.membership == kind).sum())
         for kind in (TRAINING, HELD_OUT, UNKNOWN)
     }
-    calls = calls_per_image(asked.evaluations, int(np.prod(checkpoint.shape)), given.prompts is not None)
+    calls = calls_per_image(asked.effort, int(np.prod(checkpoint.shape)), given.prompts is not None)
     read = {name: each.said for name, each in given.sets.items()}
     return provenance.attributes(
         experiment,

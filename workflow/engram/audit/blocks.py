@@ -15,23 +15,35 @@ from engram.runtime.jobs import Progress
 Compute = Callable[[slice], Mapping[str, np.ndarray]]
 
 
-def require_same(folder: Path, made_by: Mapping[str, Any]) -> None:
-    """Note in a folder of blocks by what they are made. Raises UserError if there are blocks made by something else."""
+def require_same(folder: Path, made_by: Mapping[str, Any], replaces: bool = False) -> None:
+    """Note in a folder of blocks by what they are made. Blocks made by something else are deleted if this audit `replaces` them.
+
+    Otherwise raises UserError, naming what differs.
+    """
     path = folder / "made_by.json"
     wanted = json.loads(json.dumps(dict(made_by)))
-    if not path.exists():
+    there = _made_by(path)
+    differs = [key for key, value in wanted.items() if there is not None and there.get(key) != value]
+    if differs and not replaces:
+        key = differs[0]
+        raise UserError(
+            f"{folder}: holds blocks of another audit, whose {key} is {there.get(key)!r} and not {wanted[key]!r}; "
+            "write to another folder, or delete this one"
+        )
+    for block in folder.glob("*.npz") if differs else ():
+        block.unlink()
+    if differs or there is None:
         atomic.write(path, json.dumps(wanted, indent=1).encode())
-        return
+
+
+def _made_by(path: Path) -> dict[str, Any] | None:
+    """None where nothing is noted; what cannot be read is like nothing."""
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     except ValueError:
-        there = {}
-    for key, value in wanted.items():
-        if there.get(key) != value:
-            raise UserError(
-                f"{folder}: holds blocks of another audit, whose {key} is {there.get(key)!r} and not {value!r}; "
-                "write to another folder, or delete this one"
-            )
+        return {}
 
 
 def computed(folder: Path, name: str, number: int, size: int, compute: Compute, unit: str) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from engram.audit import folder, images, prompts
 from engram.audit.folder import Folder
 from engram.audit.images import Images, Rows
-from engram.audit.judge import DRAWS
+from engram.audit.judge import Effort
+from engram.conventions import DRAWS_OF_A_BOUND as DRAWS
 from engram.errors import UserError
 
 STEPS = {"DDPMPipeline": 250, "StableDiffusionPipeline": 50}  # of sampling, unless asked otherwise
@@ -26,11 +27,16 @@ class Asked(NamedTuple):
     samples: int = 1000
     steps: int | None = None
     evaluations: int = 64
+    probes: int = 16
     judged: int = 1000
     batch: int = 16
     resize: bool = False
     half: bool = False
     seed: int = 42
+
+    @property
+    def effort(self) -> Effort:
+        return Effort(self.evaluations, self.probes, self.seed)
 
 
 class Given(NamedTuple):
@@ -72,11 +78,15 @@ def read(asked: Asked, keys: Mapping[str, str]) -> Given:
 
 
 def _require_numbers(asked: Asked, keys: Mapping[str, str]) -> None:
-    least = {"samples": 0, "steps": 1, "evaluations": DRAWS, "judged": 2, "batch": 1, "seed": 0}
+    least = {"samples": 0, "steps": 1, "evaluations": DRAWS, "probes": 0, "judged": 2, "batch": 1, "seed": 0}
     for name, lowest in least.items():
         value = getattr(asked, name)
         if value is not None and value < lowest:
             raise UserError(f"{keys[name]}: is {value}; it must be at least {lowest}")
+    if asked.probes == 1:
+        raise UserError(
+            f"{keys['probes']}: is 1; it must be 2 at least, by which its error is known, or 0 for an exact trace"
+        )
     if asked.evaluations % DRAWS:
         raise UserError(
             f"{keys['evaluations']}: is {asked.evaluations}; it must be a multiple of {DRAWS}, by which its error is known"

@@ -12,17 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engram.analyses.noise_attacks import NOISE_ATTACKS
+from engram.analyses.noise_attacks import NOISE_ATTACKS, STEP, TIME
 from engram.audit.bound import Predict, bound
 from engram.audit.checkpoint import Checkpoint
+from engram.conventions import DRAWS_OF_A_BOUND as DRAWS
 from engram.geometry.flipd import flipd
 from engram.geometry.guidance import guidance_norm
 from engram.models.diffusion import alpha_and_sigma
 from engram.randomness import image_normals, image_uniforms
 
 TIMES = (0.01, 0.03, 0.1, 0.2, 0.4)  # shares of the schedule; 0.01, 0.1 and 0.2 are those that FLIPD's authors watch
-DRAWS = 4  # of the bound's evaluations, by which its standard error is known
-EXACT, PROBES = 256, 16  # numbers of x up to which FLIPD's trace is exact, and the signs that estimate it above
+EXACT = (
+    64  # numbers of x up to which FLIPD's trace is exact whatever is asked: it costs a backward pass for each of them
+)
 STATISTICS = ("bound", *NOISE_ATTACKS)  # by which membership is told, higher for a member
 LAST_TIME = 999  # of DDPM's, as engram.analyses.noise_attacks counts them
 
@@ -33,6 +35,14 @@ class Block(NamedTuple):
     levels: Tensor
     digest: np.ndarray
     prompts: list[str] | None
+
+
+class Effort(NamedTuple):
+    """evaluations of the bound, a multiple of DRAWS; probes: signs that estimate FLIPD's trace, 0 for an exact one."""
+
+    evaluations: int
+    probes: int
+    seed: int
 
 
 class Draws(NamedTuple):
@@ -51,22 +61,20 @@ class Draws(NamedTuple):
         return image_uniforms(self.digest, (draws,), self.seed, "audit", *names).to(self.like).T
 
 
-def judge(checkpoint: Checkpoint, block: Block, evaluations: int, seed: int) -> dict[str, np.ndarray]:
-    """Columns (n,), and curves over TIMES (n, times), by name. `evaluations` of the bound, a multiple of DRAWS."""
+def judge(checkpoint: Checkpoint, block: Block, effort: Effort) -> dict[str, np.ndarray]:
+    """Columns (n,), and curves over TIMES (n, times), by name."""
     x = checkpoint.observe(block.levels)
-    draws = Draws(block.digest, seed, x)
+    draws = Draws(block.digest, effort.seed, x)
     given = predicting(checkpoint, block.prompts)
-    bounds = bounds_of(checkpoint, given, x, draws, evaluations)
-    found = (
-        _mean_and_error("bound", bounds)
-        | _attacks(checkpoint, given, x, draws)
-        | _lid(checkpoint, given, x, draws, "lid")
-    )
+    bounds = bounds_of(checkpoint, given, x, draws, effort.evaluations)
+    found = _mean_and_error("bound", bounds) | _attacks(checkpoint, given, x, draws)
+    probes = _probes(x, draws, effort.probes)
+    found |= _lid(checkpoint, given, x, probes, "lid")
     if block.prompts is not None:
         without = predicting(checkpoint, [""] * len(x))
-        alone = bounds_of(checkpoint, without, x, draws, evaluations)
+        alone = bounds_of(checkpoint, without, x, draws, effort.evaluations)
         found |= _mean_and_error("bound_without_prompt", alone) | _mean_and_error("prompt_gain", bounds - alone)
-        found |= _guidance(checkpoint, given, without, x) | _lid(checkpoint, without, x, draws, "lid_without_prompt")
+        found |= _guidance(checkpoint, given, without, x) | _lid(checkpoint, without, x, probes, "lid_without_prompt")
         found["lid_ratio"] = found["lid"] / found["lid_without_prompt"]
     return {name: values.double().cpu().numpy() for name, values in found.items()}
 
@@ -100,10 +108,15 @@ def _attacks(checkpoint: Checkpoint, predict: Predict, x: Tensor, draws: Draws) 
     return {name: attack(predict, x, epsilon, gammas) for name, attack in NOISE_ATTACKS.items()}
 
 
-def _lid(checkpoint: Checkpoint, predict: Predict, x: Tensor, draws: Draws, name: str) -> dict[str, Tensor]:
+def _probes(x: Tensor, draws: Draws, number: int) -> Tensor | None:
+    """Signs (number, n, *shape), two or more; None where the trace is exact."""
+    if not number or x[0].numel() <= EXACT:
+        return None
+    return torch.stack([draws.normals("signs", probe) for probe in range(number)]).sign()
+
+
+def _lid(checkpoint: Checkpoint, predict: Predict, x: Tensor, probes: Tensor | None, name: str) -> dict[str, Tensor]:
     """FLIPD and its standard error, (n, times)."""
-    exact = x[0].numel() <= EXACT
-    probes = None if exact else torch.stack([draws.normals("signs", number) for number in range(PROBES)]).sign()
     found = [flipd(predict, x, checkpoint.schedule.gamma(time), probes) for time in TIMES]
     return {
         name: torch.stack([each.value for each in found], 1),
@@ -122,11 +135,10 @@ def _guidance(checkpoint: Checkpoint, given: Predict, without: Predict, x: Tenso
     return {"guidance_norm": torch.stack(norms, 1)}
 
 
-def calls_per_image(evaluations: int, size: int, has_prompts: bool) -> dict[str, int]:
+def calls_per_image(effort: Effort, size: int, has_prompts: bool) -> dict[str, int]:
     """Forward and backward passes of the network for one image, whose x has `size` numbers."""
-    of_attacks = 1 + (100 // 10 + 2) + 2 + 1  # loss at t, SecMI, PIA, SimA
-    times, directions = len(TIMES), size if size <= EXACT else PROBES
-    forward = evaluations + of_attacks + times
-    if has_prompts:
-        forward += evaluations + times + 2 * times
-    return {"forward": forward, "backward": times * directions * (1 + has_prompts)}
+    of_attacks = 1 + (TIME // STEP + 2) + 2 + 1  # loss at t, SecMI, PIA, SimA
+    of_guidance = 2 * len(TIMES) * has_prompts
+    directions = size if not effort.probes or size <= EXACT else effort.probes
+    forward = (effort.evaluations + len(TIMES)) * (1 + has_prompts) + of_attacks + of_guidance
+    return {"forward": forward, "backward": len(TIMES) * directions * (1 + has_prompts)}

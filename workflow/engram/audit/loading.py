@@ -23,7 +23,7 @@ def load(folder: Folder, device: torch.device) -> Checkpoint:
     try:
         import diffusers
 
-        with _quiet():
+        with quiet():
             scheduler = getattr(diffusers, folder.scheduler, None)
             if scheduler is None:
                 raise UserError(f"{folder.path}: diffusers {diffusers.__version__} has no {folder.scheduler}")
@@ -94,8 +94,8 @@ def _weights(kind: Any, folder: Folder, component: str) -> nn.Module:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what diffusers and transformers say while they load: what matters is asked of them, and raised."""
+def quiet() -> Iterator[None]:
+    """Without what diffusers and transformers say while they load and convert: what matters is asked of them, and raised."""
     talkers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [talker.level for talker in talkers]
     with warnings.catch_warnings():

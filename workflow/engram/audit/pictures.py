@@ -85,15 +85,15 @@ def _band(axes: Axes, times: np.ndarray, curves: np.ndarray, colour: str, label:
 @styled
 def highest(audit: xr.Dataset) -> Figure:
     """The images that look most memorized, by a statistic a row, with what is known of their membership."""
-    orders = {name: values for name, values in _orders(audit)}
+    orders = {title: (values, sign) for title, values, sign in _orders(audit)}
     shape = np.atleast_1d(audit.attrs["picture_shape"])
     drawn = figure((0.35 + 0.55 * (shape[1] / shape[2] + 3 * CAPTION_LINE)) * len(orders))
     panels = drawn.subplots(len(orders), 1, squeeze=False)[:, 0]
-    for axes, (title, values) in zip(panels, orders.items(), strict=True):
+    for axes, (title, (values, sign)) in zip(panels, orders.items(), strict=True):
         chosen = np.argsort(-values, kind="stable")[:TILES]
         images = audit["picture"].values[chosen].reshape(-1, *shape).astype(np.float32) / 255
         captions = [
-            f"{file_name(str(audit['file'].values[i]), i)}\n{audit['membership'].values[i]}\n{number(abs(values[i]))}"
+            f"{file_name(str(audit['file'].values[i]), i)}\n{audit['membership'].values[i]}\n{number(sign * values[i])}"
             for i in chosen
         ]
         show_images(axes, images, captions)
@@ -101,13 +101,13 @@ def highest(audit: xr.Dataset) -> Figure:
     return drawn
 
 
-def _orders(audit: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:
-    """What pictures are ordered by, higher for a memorized image."""
-    yield f"Lowest dimension, at time {AT:g}", -audit["lid"].sel(time=AT).values
-    yield "Lowest error of the predicted noise (loss at t)", audit["loss_at_t"].values
+def _orders(audit: xr.Dataset) -> Iterator[tuple[str, np.ndarray, int]]:
+    """What pictures are ordered by, higher for a memorized image, and the sign with which it is shown."""
+    yield f"Lowest dimension, at time {AT:g}", -audit["lid"].sel(time=AT).values, -1
+    yield "Lowest error of the predicted noise (loss at t)", audit["loss_at_t"].values, -1
     if "prompt_gain" in audit:
-        yield "Highest gain by the prompt, nats", audit["prompt_gain"].values
-        yield f"Longest guidance vector, at time {AT:g}", audit["guidance_norm"].sel(time=AT).values
+        yield "Highest gain by the prompt, nats", audit["prompt_gain"].values, 1
+        yield f"Longest guidance vector, at time {AT:g}", audit["guidance_norm"].sel(time=AT).values, 1
 
 
 @styled

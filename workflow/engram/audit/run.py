@@ -20,20 +20,29 @@ from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.precision import IMAGES, halve
 from engram.files import artifacts, atomic, own_images
+from engram.files.source import source_digest
 from engram.randomness import generator, torch_generator
 from engram.runtime.device import claimed_device, describe
 
 
-def audit(asked: Asked, output: str | Path, keys: Mapping[str, str], threads: int = 1, experiment: str = "") -> None:
+def audit(
+    asked: Asked,
+    output: str | Path,
+    keys: Mapping[str, str],
+    threads: int = 1,
+    experiment: str = "",
+    replaces: bool = False,
+) -> None:
     """Write OUTPUT/audit.h5 and audit.csv, and meanwhile OUTPUT/blocks. `keys` are what a user calls each of the settings.
 
-    Raises UserError, in one line, for whatever is wrong with what is given, before anything is computed.
+    Blocks of another audit are refused, unless this one `replaces` them. Raises UserError, in one line, for whatever is wrong with
+    what is given, before anything is computed.
     """
     started, output = time.perf_counter(), Path(output)
     given = read(asked, keys)
     with claimed_device(threads) as device:
         made_by = _made_by(asked, given, output, describe(device))
-        blocks.require_same(output / "blocks", made_by)
+        blocks.require_same(output / "blocks", made_by, replaces)
         checkpoint = loading.load(given.described, device)
         found = _found(asked, given, checkpoint, output / "blocks", device)
     attributes = attributes_of(asked, given, found, checkpoint, experiment) | {
@@ -46,7 +55,9 @@ def audit(asked: Asked, output: str | Path, keys: Mapping[str, str], threads: in
 
 def _made_by(asked: Asked, given: Given, output: Path, device: str) -> dict[str, Any]:
     """What blocks depend on, as plain values."""
-    settings = {name: getattr(asked, name) for name in ("evaluations", "samples", "steps", "batch", "half", "seed")}
+    settings = {
+        name: getattr(asked, name) for name in ("evaluations", "probes", "samples", "steps", "batch", "half", "seed")
+    }
     said = hashlib.sha256("\0".join(given.prompts or []).encode()).hexdigest()[:16]
     return {
         "checkpoint": own_images.content_hash(given.described.path, output / "blocks" / "contents.json"),
@@ -55,6 +66,7 @@ def _made_by(asked: Asked, given: Given, output: Path, device: str) -> dict[str,
         **settings,
         "device": device,
         "torch": torch.__version__,
+        "code": source_digest(__file__),
     }
 
 
@@ -65,13 +77,13 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
         levels = torch.from_numpy(rows.levels[here]).reshape(-1, *shape).to(device)
         return Block(levels, rows.digest[here], given.prompts and given.prompts[here])
 
-    precision = halve(checkpoint, block(slice(0, IMAGES)), asked.evaluations, asked.seed) if asked.half else {}
+    precision = halve(checkpoint, block(slice(0, IMAGES)), asked.effort) if asked.half else {}
     columns = blocks.computed(
         kept,
         "images",
         len(rows.digest),
         asked.batch,
-        lambda here: judge(checkpoint, block(here), asked.evaluations, asked.seed),
+        lambda here: judge(checkpoint, block(here), asked.effort),
         "image",
     )
     samples = _samples(asked, given, checkpoint, kept)

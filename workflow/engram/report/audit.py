@@ -1,10 +1,10 @@
 """The page of an audit, self-contained as results/report.html is: what was asked, what was found, and what cannot be known."""
 
 import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -13,7 +13,6 @@ import xarray as xr
 import engram
 from engram.audit.images import TRAINING, UNKNOWN
 from engram.audit.pictures import LOOK, figures
-from engram.figures import style
 from engram.files import artifacts, atomic
 from engram.report.page import TEMPLATES
 from engram.scores import intervals
@@ -31,7 +30,7 @@ CAPTIONS = {
 
 
 def write(path: str | Path, audit_path: str | Path) -> None:
-    """Write the page of an audit.h5, and its figures as PDF and PNG into a folder `figures` beside it."""
+    """Write the page of an audit.h5."""
     audit = artifacts.read(audit_path, "audit")
     loader = jinja2.FileSystemLoader(TEMPLATES)
     options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
@@ -42,7 +41,7 @@ def write(path: str | Path, audit_path: str | Path) -> None:
         cautions=[*_cautions(audit)],
         run=[*_run(audit)],
         statistics=[*_statistics(audit)],
-        figures=[*_figures(audit, Path(path).parent / "figures")],
+        figures=[*_figures(audit)],
         without_copies=audit.attrs["without_copies"],
         path=audit_path,
         engram_version=engram.__version__,
@@ -137,8 +136,8 @@ def _statistics(audit: xr.Dataset) -> Iterator[tuple[str, str, list[str]]]:
         yield LOOK[name][0], _area(audit, name), [f"{p:.2g}" if np.isfinite(p) else "-" for p in p_values]
 
 
-def _figures(audit: xr.Dataset, folder: Path) -> Iterator[dict[str, Any]]:
+def _figures(audit: xr.Dataset) -> Iterator[dict[str, str]]:
     for name, draw in figures(audit).items():
-        paths = folder / f"{name}.pdf", folder / f"{name}.png"
-        style.save(draw(audit), *paths)
-        yield {"name": name, "caption": CAPTIONS[name], "png": base64.b64encode(paths[1].read_bytes()).decode()}
+        content = io.BytesIO()
+        draw(audit).savefig(content, format="png", dpi=200, metadata={"Software": None})
+        yield {"name": name, "caption": CAPTIONS[name], "png": base64.b64encode(content.getvalue()).decode()}
