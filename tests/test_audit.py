@@ -93,7 +93,7 @@ def checkpoint_of(model, prediction="epsilon"):
     return Checkpoint(network, schedule, prediction, (1, 1, 1))
 
 
-@pytest.mark.parametrize(("name", "prediction"), zip(KNOWN, ["epsilon", "v_prediction", "sample"], strict=True))
+@pytest.mark.parametrize(("name", "prediction"), [*zip(KNOWN, ["epsilon", "v_prediction", "sample"], strict=True)])
 def test_the_bound_through_the_checkpoints_schedule_is_the_closed_form(name, prediction):
     *mixture, x, _ = KNOWN[name]
     checkpoint = checkpoint_of(Mixture((1, 1, 1), *mixture), prediction)
@@ -110,7 +110,7 @@ def test_the_bound_through_the_checkpoints_schedule_is_the_closed_form(name, pre
     )
     error = float(found.std()) / math.sqrt(found.numel())
     assert abs(float(found.mean()) - expected) < 4 * math.hypot(error, spread)
-    assert error < 0.2
+    assert error < 0.25
 
 
 def test_the_bound_of_a_latent_is_one_on_its_density():

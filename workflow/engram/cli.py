@@ -133,14 +133,14 @@ AUDIT_NUMBERS = {
 def _audit(chosen: argparse.Namespace) -> None:
     import torch
 
+    from engram.audit import stage
     from engram.audit.given import Asked
-    from engram.audit.run import audit
     from engram.report import audit as page
 
     given = {name: value for name, value in vars(chosen).items() if name in Asked._fields and value is not None}
     keys = {name: f"--{name.replace('_', '-')}" for name in Asked._fields}
     output = Path(chosen.output)
-    audit(Asked(**given), output, keys, threads=torch.get_num_threads())
+    stage.run(Asked(**given), output, keys, threads=torch.get_num_threads())
     page.write(output / "report.html", output / "audit.h5")
     print(f"{output}: audit.h5, audit.csv and report.html")
 

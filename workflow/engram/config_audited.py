@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engram.conventions import DRAWS_OF_A_BOUND
+from engram.datasets.paths import expanded
 from engram.errors import suggest
 
 Experiment = Mapping[str, Any]
@@ -29,8 +30,9 @@ def in_audited(experiment: Experiment, known: list[str]) -> Iterator[str]:
     """One line per mistake between keys, each beginning with its key below `experiments.NAME.`; known: names of data sets."""
     for name in SETS:
         source = experiment.get(name)
-        if source is not None and source not in known and "did you mean" in suggest(source, known):
-            yield f"{name} is {source!r}, which is no data set; {suggest(source, known)} (write a folder as ./{source})"
+        is_there = source is None or source in known or expanded(source).is_dir()
+        if not is_there and "did you mean" in suggest(source, known):
+            yield f"{name} is {source!r}, which is neither a data set nor a folder; {suggest(source, known)}"
     if experiment.get("evaluations", DRAWS_OF_A_BOUND) % DRAWS_OF_A_BOUND:
         yield f"evaluations is {experiment['evaluations']}; it must be a multiple of {DRAWS_OF_A_BOUND}"
     if experiment.get("probes") == 1:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from engram.audit import stage
 from engram.audit.given import Asked
-from engram.audit.run import audit
 from engram.report import audit as page
 from engram.runtime.jobs import job
 
 with job(snakemake.log[0]):
     experiment = snakemake.wildcards.experiment
-    audit(
+    stage.run(
         Asked(**snakemake.params.asked),
         Path(snakemake.output.h5).parent,
         keys={name: f"experiments.{experiment}.{name}" for name in Asked._fields},

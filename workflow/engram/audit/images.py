@@ -121,9 +121,9 @@ def rows_of(sets: Mapping[str, Images], keys: Mapping[str, str], most: int, seed
     """
     digests = {name: images.digest() for name, images in sets.items()}
     known = {name: digests.get(name, np.empty(0, np.uint64)) for name in ("training", "held_out")}
-    both = np.flatnonzero(np.isin(known["training"], known["held_out"]))
+    both = np.flatnonzero(np.isin(known["held_out"], known["training"]))
     if len(both):
-        file = sets["training"].path[both[0]]
+        file = sets["held_out"].path[both[0]]
         raise UserError(
             f"{keys['held_out']}: {len(both)} of its images are training images, too, such as {file}; no image can be both"
         )

@@ -25,7 +25,7 @@ from engram.randomness import generator, torch_generator
 from engram.runtime.device import claimed_device, describe
 
 
-def audit(
+def run(
     asked: Asked,
     output: str | Path,
     keys: Mapping[str, str],
