@@ -15,7 +15,7 @@ rule audit:
         experiment=THAT_AUDIT,
     conda:
         "../envs/engram.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=gpus_here,
         mem_mb=growing(16000),
