@@ -1,7 +1,10 @@
 """The audit of a checkpoint: what is read of a folder, against schedulers, algebra, and denoisers known in closed form."""
 
+import functools
+import importlib.util
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from tiny_pipelines import text_conditional, unconditional
 
 diffusers = pytest.importorskip("diffusers", reason="needs `uv sync --extra audit`")
 needs_transformers = pytest.mark.skipif(
-    not __import__("importlib.util").util.find_spec("transformers"), reason="needs `uv sync --extra audit`"
+    importlib.util.find_spec("transformers") is None, reason="needs `uv sync --extra audit`"
 )
 CPU = torch.device("cpu")
 
@@ -186,6 +189,30 @@ def test_a_text_conditional_folder_is_loaded(tmp_path):
     assert not torch.equal(*checkpoint.predict_noise(latent[:1].expand(2, -1, -1, -1), gamma, condition))
 
 
+@needs_transformers
+def test_weights_named_as_in_older_checkpoints_are_the_same(tmp_path):
+    """As those of Stable Diffusion 1.5: a prefix and positions in the text encoder, and other names in the attention of its VAE."""
+    from safetensors.torch import load_file, save_file
+
+    new, levels = text_conditional(tmp_path / "new"), torch.full((1, 3, 16, 16), 7)
+    shutil.copytree(new, tmp_path / "old")
+    text, vae = (
+        tmp_path / "old/text_encoder/model.safetensors",
+        tmp_path / "old/vae/diffusion_pytorch_model.safetensors",
+    )
+    weights = {f"text_model.{name.removeprefix('text_model.')}": values for name, values in load_file(text).items()}
+    save_file(weights | {"text_model.embeddings.position_ids": torch.arange(16)[None]}, text, metadata={"format": "pt"})
+    names = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+    older = {
+        functools.reduce(lambda name, new: name.replace(new, names[new]), names, old): old for old in load_file(vae)
+    }
+    save_file({name: load_file(vae)[old] for name, old in older.items()}, vae, metadata={"format": "pt"})
+    assert any("proj_attn" in name for name in older)
+    both = [load(described(folder), CPU) for folder in (new, tmp_path / "old")]
+    assert torch.equal(*(checkpoint.conditions(["a b"]) for checkpoint in both))
+    assert torch.equal(*(checkpoint.observe(levels) for checkpoint in both))
+
+
 def edited(path, **changes):
     content = json.loads(path.read_text()) | changes
     path.write_text(json.dumps(content))
@@ -200,7 +227,7 @@ def of_classes(folder):
 
 
 WRONG = {
-    "absent": (lambda folder: __import__("shutil").rmtree(folder), "does not exist or is not a folder"),
+    "absent": (lambda folder: shutil.rmtree(folder), "does not exist or is not a folder"),
     "no index": (lambda folder: (folder / "model_index.json").unlink(), "it is what diffusers' save_pretrained writes"),
     "no JSON": (lambda folder: (folder / "unet/config.json").write_text("{"), "config.json: cannot be read"),
     "pickle": (pickled, "diffusion_pytorch_model.bin is a pickle, which can run any code and is not opened"),
