@@ -112,4 +112,4 @@ def test_a_mistake_in_its_files_is_one_line_in_the_workflow(workflow):
     workspace.change(workflow, "experiments", wrong=AUDIT | QUICK | {"checkpoint": "nowhere"})
     run = snakemake(workflow, "results/wrong/audit.h5")
     assert run.returncode == 1 and "Traceback" not in run.stdout
-    assert "engram: error: checkpoint: 'nowhere' does not exist or is not a folder" in run.stdout
+    assert "engram: error: experiments.wrong.checkpoint: 'nowhere' does not exist or is not a folder" in run.stdout

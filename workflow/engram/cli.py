@@ -138,7 +138,7 @@ def _audit(chosen: argparse.Namespace) -> None:
     from engram.report import audit as page
 
     given = {name: value for name, value in vars(chosen).items() if name in Asked._fields and value is not None}
-    keys = {name: f"--{name.replace('_', '-')}" for name in Asked._fields}
+    keys = {name: f"--{name.replace('_', '-')}" for name in Asked._fields} | {"checkpoint": "checkpoint"}
     output = Path(chosen.output)
     stage.run(Asked(**given), output, keys, threads=torch.get_num_threads())
     page.write(output / "report.html", output / "audit.h5")

@@ -1,7 +1,7 @@
 """What an audit leaves: the variables and attributes of audit.h5, and the table audit.csv, a row an image."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,10 +156,17 @@ def attributes_of(asked: Asked, given: Given, found: Found, checkpoint: Checkpoi
         times_cut=schedule.cut,
         images_read=json.dumps(read, ensure_ascii=False),
         network_calls_per_image=json.dumps(calls),
+        images_undefined=int((~np.isfinite([*_flat(found.columns)]).all(axis=0)).sum()),
         without_copies=found.without_copies,
         **kinds,
         **found.precision,
     )
+
+
+def _flat(columns: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
+    """Every column, (n,), of curves one for each time."""
+    for values in columns.values():
+        yield from values.reshape(len(values), -1).T
 
 
 def table_of(given: Given, found: Found) -> pd.DataFrame:

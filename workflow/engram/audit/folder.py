@@ -45,11 +45,11 @@ class Folder(NamedTuple):
         return self.configs["scheduler"].get("prediction_type", "epsilon")
 
 
-def described(written: str | Path) -> Folder:
-    """A folder as its JSON files describe it. Raises UserError, in one line, for one that cannot be audited."""
+def described(written: str | Path, key: str = "checkpoint") -> Folder:
+    """A folder as its JSON files describe it. Raises UserError, in one line, for one that cannot be audited; `key` is what it is called."""
     path = expanded(written)
     if not path.is_dir():
-        raise UserError(f"checkpoint: '{written}' does not exist or is not a folder{absent(written)}")
+        raise UserError(f"{key}: '{written}' does not exist or is not a folder{absent(written)}")
     index = _json(path / "model_index.json", "it is what diffusers' save_pretrained writes")
     pipeline = index.get("_class_name")
     if pipeline not in CLASSES:

@@ -54,7 +54,7 @@ def read(asked: Asked, keys: Mapping[str, str]) -> Given:
     `keys` are what a user calls each of the settings. Raises UserError, in one line, for whatever is wrong with one.
     """
     _require_numbers(asked, keys)
-    described = folder.described(asked.checkpoint)
+    described = folder.described(asked.checkpoint, keys["checkpoint"])
     if asked.prompts is not None and not described.is_conditional:
         raise UserError(
             f"{keys['prompts']}: '{asked.prompts}' is given, but a {described.pipeline} takes no prompts; leave it out"

@@ -85,6 +85,8 @@ def read(name: str, key: str, source: str, shape: tuple[int, int, int], resize: 
     image_set = image_set.take(np.argsort(image_set.source_index))
     said = [f"{count} of {kind}" for kind, count in image_set.reading.used.most_common()]
     said += [f"{len(names)} left out: {kind}" for kind, names in image_set.reading.skipped.items()]
+    if any(not kind.endswith(f" {definition['mode']}".replace("rgb", "RGB")) for kind in image_set.reading.used):
+        said.append(f"those of other kinds made {definition['mode']}")
     resized = [f"middle squares resized to {wanted}"] if sizes - {wanted} else []
     return Images(image_set.images, image_set.path.astype(str), said + resized)
 

@@ -52,9 +52,10 @@ def bounds(audit: xr.Dataset) -> Figure:
     drawn = figure(2.2)
     for axes, (name, title) in zip(drawn.subplots(1, len(there), squeeze=False)[0], there.items(), strict=True):
         values = audit[name].values
+        values, of_kinds = values[np.isfinite(values)], audit["membership"].values[np.isfinite(values)]
         edges = equal_edges(values.min(), values.max(), 40)
         for kind, colour in KINDS.items():
-            of_kind = values[audit["membership"].values == kind]
+            of_kind = values[of_kinds == kind]
             density(axes, of_kind, edges, colour, f"{kind}: {len(of_kind):,}" if len(of_kind) else None)
         axes.set(xlabel=title, ylabel="density")
         axes.legend()
@@ -69,6 +70,7 @@ def dimensions(audit: xr.Dataset) -> Figure:
     for axes, (name, title) in zip(drawn.subplots(1, len(there), squeeze=False)[0], there.items(), strict=True):
         for kind, colour in KINDS.items():
             of_kind = audit[name].values[audit["membership"].values == kind]
+            of_kind = of_kind[np.isfinite(of_kind).all(axis=1)]
             if len(of_kind):
                 _band(axes, audit["time"].values, of_kind, colour, kind)
         axes.set(xscale="log", xlabel="time, a share of the schedule", ylabel=title)

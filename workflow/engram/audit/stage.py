@@ -19,6 +19,7 @@ from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN
 from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.precision import IMAGES, halve
+from engram.errors import UserError
 from engram.files import artifacts, atomic, own_images
 from engram.files.source import source_digest
 from engram.randomness import generator, torch_generator
@@ -86,6 +87,9 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
         lambda here: judge(checkpoint, block(here), asked.effort),
         "image",
     )
+    if not np.isfinite(columns["bound"]).any():
+        advice = "; leave half out" if asked.half else "; its weights may be damaged"
+        raise UserError(f"{given.described.path}: its network gives no image a finite bound{advice}")
     samples = _samples(asked, given, checkpoint, kept)
     training = given.sets["training"].levels if "training" in given.sets else None
     without = why_not(training) or ("" if asked.samples else "no samples are asked for")
@@ -114,9 +118,13 @@ def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> 
 def _membership(
     scores: Mapping[str, np.ndarray], membership: np.ndarray, seed: int
 ) -> tuple[dict[str, roc.Roc], dict[str, np.ndarray]]:
-    """The ROC of each statistic, and p-values of the training images and of the unknown ones beside those held out."""
+    """The ROC of each statistic, and p-values of the training images and of the unknown ones beside those held out.
+
+    Images with a number that is not finite, as half precision may give, are left out of all of them.
+    """
     values = np.array([*scores.values()])
-    known = membership != UNKNOWN
+    is_scored = np.isfinite(values).all(axis=0)
+    known = is_scored & (membership != UNKNOWN)
     is_member = membership[known] == TRAINING
     rocs = {
         name: roc_of_one_target(row[known], is_member, generator(seed, *roc.RESAMPLING))
@@ -124,6 +132,6 @@ def _membership(
     }
     p_values = {}
     for kind in (TRAINING, UNKNOWN):
-        compared = np.isin(membership, [kind, HELD_OUT])
+        compared = is_scored & np.isin(membership, [kind, HELD_OUT])
         p_values[kind] = set_p_values(values[:, compared], membership[compared] == kind, seed, kind)
     return rocs, p_values

@@ -52,7 +52,7 @@ def write(path: str | Path, audit_path: str | Path) -> None:
 def _headline(audit: xr.Dataset) -> Iterator[str]:
     """What was found, in sentences."""
     of, counts = audit.attrs["bound_of"], audit.attrs
-    spread = np.quantile(audit["bound"].values, [0.05, 0.5, 0.95])
+    spread = np.nanquantile(audit["bound"].values, [0.05, 0.5, 0.95])
     yield (
         f"The bound on log p of the {of} is {spread[1]:,.1f} nats in the median of {audit.sizes['image']:,} images, and from "
         f"{spread[0]:,.1f} to {spread[2]:,.1f} for nine in ten of them."
@@ -98,6 +98,8 @@ def _cautions(audit: xr.Dataset) -> Iterator[str]:
         )
     if attributes["bound_of"] == "latent":
         yield "Every number but the copies is of the latent into which the checkpoint's encoder puts an image, not of the image."
+    if attributes["images_undefined"]:
+        yield f"{attributes['images_undefined']:,} images have numbers that are not finite, and are left out of tests."
     if attributes["times_cut"]:
         yield f"The last {attributes['times_cut']} of {attributes['times']} times have no signal left, and are cut."
     for what, words in (("bound", "the bound by up to {:.2g} nats"), ("lid", "the dimension by up to {:.2g}")):
