@@ -46,7 +46,10 @@ class Folder(NamedTuple):
 
 
 def described(written: str | Path, key: str = "checkpoint") -> Folder:
-    """A folder as its JSON files describe it. Raises UserError, in one line, for one that cannot be audited; `key` is what it is called."""
+    """A folder as its JSON files describe it; `key` is what it is called.
+
+    Raises UserError, in one line, for one that cannot be audited.
+    """
     path = expanded(written)
     if not path.is_dir():
         raise UserError(f"{key}: '{written}' does not exist or is not a folder{absent(written)}")

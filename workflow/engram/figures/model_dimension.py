@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from engram.figures.labels import SCORE, in_nats
-from engram.figures.style import COLOUR, estimator_colours, figure, spread_out, styled
+from engram.figures.style import COLOUR, estimator_colours, figure, only_text, spread_out, styled
 from engram.files.inputs import last
 from engram.scores import intervals
 
@@ -20,11 +20,10 @@ SHOWN = 20_000  # points that a picture can hold
 @styled
 def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
     """`analysis`: the model_dimension artifact. Left what the dimension was read from, right the dimension against the score."""
+    if not analysis.attrs["way"]:
+        return only_text(f"The model has no dimension here: {json.loads(analysis.attrs['lacking'])['lid_model']}.")
     drawn = figure(2.7)
     behind, beside = drawn.subplots(1, 2)
-    if not analysis.attrs["way"]:
-        _nothing(behind, beside, json.loads(analysis.attrs["lacking"])["lid_model"])
-        return drawn
     {"jacobian": _spectrum, "lidl": _widths, "flipd": _noises}[analysis.attrs["way"]](behind, analysis)
     dimension, shown = analysis["lid_model"].values, slice(None, None, -(-analysis.sizes["sample"] // SHOWN))
     for (name, scored), colour in zip(scores.items(), estimator_colours(scores).values(), strict=True):
@@ -34,12 +33,6 @@ def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figu
     beside.set(xlabel="dimension of the model", ylabel=in_nats(SCORE, scores))
     beside.legend(title="rank correlation", markerscale=3)
     return drawn
-
-
-def _nothing(behind: Axes, beside: Axes, reason: str) -> None:
-    for axes in (behind, beside):
-        axes.axis("off")
-    behind.text(0, 0.5, f"The model has no dimension here:\n{reason}", transform=behind.transAxes, wrap=True)
 
 
 def _spectrum(axes: Axes, analysis: xr.Dataset) -> None:

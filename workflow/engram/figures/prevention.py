@@ -1,7 +1,6 @@
 """Figure: what ways of prevention make of the same noise, and copies among samples against distances from real images."""
 
 import json
-from textwrap import fill
 
 import numpy as np
 import xarray as xr
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.copying import COPY
-from engram.figures.style import CAPTION_LINE, COLOUR, TILES, figure, show_image, styled
+from engram.figures.style import CAPTION_LINE, COLOUR, TILES, figure, only_text, show_image, styled
 
 # Of each way: colour, and of its control, which has the same one, dashes.
 LOOK = {
@@ -43,11 +42,7 @@ def prevention(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
     """`analysis`: the prevention artifact. Pictures above, and below copies against distances; or why there is nothing."""
     lacking = json.loads(analysis.attrs.get("lacking", "{}"))
     if lacking:
-        drawn = figure(0.7)
-        axes = drawn.subplots()
-        axes.axis("off")
-        axes.text(0, 0.5, fill(f"No prevention: {next(iter(lacking.values()))}.", 110), va="center")
-        return drawn
+        return only_text(f"No prevention: {next(iter(lacking.values()))}.")
     channels, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     row = height / width + CAPTION_LINE
     of_pictures = 0.35 + 0.43 * row * analysis.sizes["row"]
