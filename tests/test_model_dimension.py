@@ -142,6 +142,14 @@ def test_a_diffusion_that_has_memorized_is_its_own_reference(paths, memorizing):
     assert answer.summary["way"] == "flipd" and "exact trace" in found["lid_model"].attrs["long_name"]
 
 
+def test_noise_that_a_model_never_saw_has_no_dimension(paths):
+    model = MemorizingDenoiser(SHAPE, gamma_0=-6.0)
+    model.fit(training_x(paths, "centred"))
+    _, found = asked(paths, model)
+    assert np.isnan(found["flipd"][0]).all() and np.isfinite(found["flipd"][1:]).all()
+    assert np.isfinite(found["lid_model"]).all() and "-3.50" in found["normal_bundle"].attrs["long_name"]
+
+
 def test_random_signs_tell_the_trace_within_their_error(paths, memorizing, monkeypatch):
     monkeypatch.setattr(ways_to_dimension, "EXACT_UP_TO", 10)
     _, found = asked(paths, memorizing)
@@ -200,8 +208,8 @@ def test_times_are_those_of_the_sde_by_quadrature():
 
 def test_models_that_offer_no_way_say_why(paths):
     assert "closed form" in asked(paths, nn.Linear(2, 2))[0].lacking["lid_model"]
-    answer, found = asked(paths, MemorizingDenoiser(SHAPE, gamma_0=-4.0))
-    assert "this one learned -4 to 5" in answer.lacking["lid_model"]
+    answer, found = asked(paths, MemorizingDenoiser(SHAPE, gamma_0=-3.0))
+    assert "this one learned -3 to 5" in answer.lacking["lid_model"]
     assert answer.summary["way"] == "" and np.isnan(found["lid_model"]).all()
     with_classes = TwoOfThree()
     with_classes.classes = 10

@@ -73,11 +73,10 @@ def why_none(model: nn.Module, n: int, pixels: int) -> str | None:
     if isinstance(model, ClosedForm):
         return None
     if offers(model, DenoisingModel):
-        known = getattr(model, "gamma_0", -np.inf), getattr(model, "gamma_1", np.inf)
-        if known[0] <= GAMMAS[0] and GAMMAS[-1] <= known[1]:
+        if knows(model, gamma_at(AT)):
             return None
-        needs = f"FLIPD needs a model that knows noise of gamma from {GAMMAS[0]:.1f} to {GAMMAS[-1]:.1f}"
-        return f"{needs}; this one learned {known[0]:g} to {known[1]:g}"
+        needs = f"FLIPD needs a model that knows noise of gamma {gamma_at(AT):.1f}"
+        return f"{needs}; this one learned {model.gamma_0:g} to {model.gamma_1:g}"
     if generator_of(model) is None:
         return "needs a closed form, an encoder and a decoder whose mean is an image, or a model that predicts noise"
     if classes(model):
@@ -85,6 +84,11 @@ def why_none(model: nn.Module, n: int, pixels: int) -> str | None:
     if not hasattr(model, "encode") and n * pixels**3 > FLOW_WORK:
         return f"the Jacobians of a flow at {n:,} images of {pixels:,} numbers would take more than hours"
     return None
+
+
+def knows(model: DenoisingModel, gamma: float) -> bool:
+    """Whether a model has learned noise of this -log signal-to-noise ratio."""
+    return getattr(model, "gamma_0", -math.inf) <= gamma <= getattr(model, "gamma_1", math.inf)
 
 
 def dimension_of(model: nn.Module, judged: JudgedImages, training: JudgedImages) -> Found:
@@ -155,7 +159,7 @@ def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:
 def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Found:
     """FLIPD at GAMMAS, given the class if the model has classes, and of the closed-form diffusion of its training images.
 
-    Without the class, too, if the model has classes.
+    Without the class, too, if the model has classes. NaN at noise that the model does not know.
     """
     curve, known_class = _curve(model, judged, True), bool(classes(model))
     reference, pixels = _reference(model, judged, training), math.prod(judged.shape)
@@ -180,13 +184,13 @@ def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages
 
 def _flipd(name: str, curve: Dimension, meaning: str) -> dict[str, tuple]:
     return {
-        name: _over_gamma(curve.value, meaning),
+        name: _over_gamma(curve.value, f"{meaning}; NaN at noise that it never saw"),
         f"{name}_standard_error": _over_gamma(curve.standard_error, f"standard error of {name} by its random signs"),
     }
 
 
 def _over_gamma(values: Tensor, meaning: str) -> tuple:
-    return variable(("gamma", "sample"), values.float(), "1", meaning)
+    return variable(("gamma", "sample"), values.float(), "1", meaning, may_be_undefined=True)
 
 
 def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dimension:
@@ -202,19 +206,22 @@ def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dim
 def _flipd_at(
     model: DenoisingModel, x: Tensor, label: Sequence[Tensor], gamma: float, probes: Tensor | None
 ) -> Dimension:
+    if not knows(model, gamma):
+        unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)
+        return Dimension(unknown, unknown)
     found = flipd(partial(_predicted, model, label), x, gamma, probes)
     return Dimension(found.value.detach().double(), found.standard_error.detach().double())
 
 
 def _normal_bundle(model: DenoisingModel, judged: JudgedImages) -> tuple:
-    """The normal bundle's dimension at the least noise, of images small enough for 4 D evaluations each."""
-    found = []
+    """The normal bundle's dimension at the least noise that the model knows, of images small enough for 4 D evaluations each."""
+    least, found = next(gamma for gamma in GAMMAS if knows(model, gamma)), []
     for _, image in judged.parts(1):
         x, scores = image.x(model), SCORES * image.images.shape[1]
         label = tuple(values.expand(scores) for values in conditions(model, image.label))
         noise = image.normals((scores, *judged.shape), judged.dataset, "normal bundle").to(x)
-        found.append(normal_bundle(partial(_predicted, model, label), x, GAMMAS[0], noise))
-    meaning = f"dimension by the normal bundle of the full model at time {TIMES[0]}"
+        found.append(normal_bundle(partial(_predicted, model, label), x, least, noise))
+    meaning = f"dimension by the normal bundle of the full model at gamma {least:.2f}"
     return variable(("sample",), torch.cat(found), "1", meaning)
 
 
