@@ -20,6 +20,7 @@ include: "rules/model_check.smk"
 include: "rules/train.smk"
 include: "rules/likelihood.smk"
 include: "rules/given.smk"
+include: "rules/audit.smk"
 include: "rules/scores.smk"
 include: "rules/analyses.smk"
 include: "rules/measures.smk"
@@ -37,7 +38,7 @@ rule all:
     """The report of the experiments in `run:`, and every result behind it."""
     default_target: True
     input:
-        "results/report.html",
+        shared_page(config["run"]),
         all_results(config["run"]),
 
 

@@ -7,9 +7,10 @@ import re
 
 from snakemake.logging import logger
 
-from engram import catalogue
+from engram import catalogue, datasets
 from engram import config as engram_config
 from engram.runtime import requests
+from engram.config_audited import SETS, datasets_of, is_audited
 from engram.config_given import OF_A_FIT, files_of, is_fitted, is_given, pictures_of, scored_epochs
 from engram.conventions import ALL_MODELS, GIVEN
 from engram.datasets.known import comes_from, modules_of, with_source
@@ -38,9 +39,13 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "-"
 
 
-# The wildcard of rules that one kind of experiment has: those whose models are trained here, or whose log p is given.
-THAT_TRAIN = any_of(name for name, settings in config["experiments"].items() if not is_given(settings))
+# The wildcard of rules that one kind of experiment has: those whose models are trained here, whose log p is given, or that audit
+# a checkpoint.
+THAT_TRAIN = any_of(
+    name for name, settings in config["experiments"].items() if not (is_given(settings) or is_audited(settings))
+)
 THAT_GIVE_LOG_PX = any_of(name for name, settings in config["experiments"].items() if is_given(settings))
+THAT_AUDIT = any_of(name for name, settings in config["experiments"].items() if is_audited(settings))
 
 
 wildcard_constraints:
@@ -115,9 +120,10 @@ def describe(rule, text):
     workflow.get_rule(rule).docstring = text
 
 
-def page():
-    """Content hash of the report's page and captions, and of the titles in the catalogue."""
-    files = [*sorted((WORKFLOW / "engram/report").glob("*/*.*")), WORKFLOW / "engram/catalogue.py"]
+def page(*templates):
+    """Content hash of the report's page and captions, and of the titles in the catalogue; or of some templates alone."""
+    files = [WORKFLOW / "engram/report/templates" / template for template in templates]
+    files = files or [*sorted((WORKFLOW / "engram/report").glob("*/*.*")), WORKFLOW / "engram/catalogue.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -129,6 +135,10 @@ def setting(*keys):
         if is_given(found) and keys[0] not in found:
             raise WorkflowError(
                 f"experiments.{wildcards.experiment} has no {keys[0]}: its log p is given, not estimated"
+            )
+        if is_audited(found) and keys[0] not in found:
+            raise WorkflowError(
+                f"experiments.{wildcards.experiment} has no {keys[0]}: it audits a checkpoint, and trains nothing"
             )
         for key in keys:
             found = found[key]
@@ -211,6 +221,31 @@ def given_at_epoch(wildcards):
             f"epoch {wildcards.epoch} has no file; experiments.{wildcards.experiment}.log_px is {settings['log_px']}"
         )
     return files_of(settings, int(wildcards.epoch))
+
+
+def datasets_audited(wildcards):
+    """Input: the data sets that an audit names in a folder's place, by what they are to it."""
+    named = datasets_of(config["experiments"][wildcards.experiment], known_datasets())
+    return {name: layout.dataset(dataset) for name, dataset in named.items()}
+
+
+def asked_of_audit(wildcards):
+    """A parameter: what an audit is asked, with paths as in config.yaml, variables replaced, and those of data sets."""
+    settings = config["experiments"][wildcards.experiment]
+    folders = {name: str(expanded(settings[name])) for name in ("checkpoint", "prompts", *SETS) if name in settings}
+    return settings | folders | datasets_audited(wildcards)
+
+
+def contents_audited(wildcards):
+    """A parameter: hashes of the folders and the file that an audit reads, data sets apart, taken where Snakemake starts."""
+    asked, named = asked_of_audit(wildcards), datasets_audited(wildcards)
+    read = [name for name in ("checkpoint", "prompts", *SETS) if name in asked and name not in named]
+    return {name: content_of(asked[name]) for name in read}
+
+
+def known_datasets():
+    """Names of all data sets, built in or defined in config.yaml."""
+    return [*datasets.known(), *(config.get("datasets") or {})]
 
 
 def epochs_of(wildcards):
@@ -333,6 +368,11 @@ def likelihoods(wildcards):
     return contents.likelihoods(config, wildcards.experiment, wildcards.estimator)
 
 
+def shared_page(experiments):
+    """The page that experiments share, unless all of them audit a checkpoint."""
+    return ["results/report.html"] if report_experiments(experiments) else []
+
+
 def all_results(experiments):
     return [path for experiment in experiments for path in contents.results(config, experiment)]
 
@@ -342,8 +382,9 @@ def all_scores(experiments):
 
 
 def report_experiments(experiments):
-    """A parameter: what the report knows of some experiments."""
-    return [contents.experiment(config, experiment) for experiment in experiments]
+    """A parameter: what the report knows of some experiments. Audits have pages of their own."""
+    judged = [experiment for experiment in experiments if not is_audited(config["experiments"][experiment])]
+    return [contents.experiment(config, experiment) for experiment in judged]
 
 
 def report_inputs(experiments):

@@ -152,6 +152,19 @@ def test_neighbours_in_a_line_have_dimension_one(rng):
     assert principal_components((vectors @ vectors.T)[None]).tolist() == [1]
 
 
+def test_equally_far_neighbours_have_no_finite_dimension_by_their_distances():
+    found = all_of(np.eye(120))
+    assert (
+        np.isinf(found["MLE"]).all()
+        and np.isinf(found["TLE"]).all()
+        and found["TwoNN"] == pooled(found["MLE"]) == np.inf
+    )
+    nearest = nearest_different(np.eye(120), 20)
+    assert np.isinf(local_two_nn(nearest.distance, nearest.index).value).all()
+    assert two_nn_maximum_likelihood(nearest.distance) == np.inf
+    assert (found["lPCA"] == 99).all() and np.isfinite(found["ESS"]).all()
+
+
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     return given(experiment(tmp_path_factory.mktemp("discs"), n=300, test=20))
@@ -219,6 +232,18 @@ def test_estimates_are_held_against_a_known_dimension(asked):
     drawn = draw(found.assign_attrs(lacking="{}"), asked.scores, dataset)
     texts = {text.get_text() for text in drawn.findobj(Text)}
     assert {"Estimate and truth", "2\n(149)", "3\n(150)"} <= texts
+
+
+def test_images_of_a_single_bright_pixel_each_are_drawn_too(asked):
+    images = asked.dataset["images"].values.copy()
+    images[:64] = 255 * np.eye(64)
+    scores = {name: scored.isel(sample=slice(64)) for name, scored in asked.scores.items()}
+    few = dataclasses.replace(asked, dataset=asked.dataset.assign(images=(("sample", "pixel"), images)), scores=scores)
+    few = dataclasses.replace(few, dataset=few.dataset.isel(sample=slice(64)))
+    answer = analyse(few)
+    drawn = draw(answered(answer).assign_attrs(lacking=json.dumps(answer.lacking)), scores, few.dataset)
+    drawn.canvas.draw()
+    assert np.isinf(answered(answer)["lid_data"]).all()
 
 
 def test_the_figure_shows_images_of_lowest_and_highest_dimension(asked):

@@ -14,6 +14,7 @@ FLOORS = [
     ["cli"],
     ["results"],
     ["report"],
+    ["audit"],
     ["figures"],
     ["neighbors"],  # the public name of one analysis
     ["analyses", "paper"],
@@ -26,6 +27,7 @@ FLOORS = [
     ["config"],
     ["config_experiment"],
     ["config_given"],
+    ["config_audited"],
     ["config_file"],
     ["designs", "models"],
     ["datasets", "catalogue"],

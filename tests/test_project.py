@@ -77,7 +77,7 @@ def test_every_key_of_an_experiment_and_an_estimator_is_explained_in_the_config(
     text = (REPOSITORY / "config.yaml").read_text()
     kinds = schema["$defs"]
     keys = {*schema["properties"], *kinds["estimator_settings"]["properties"]}
-    for kind in ("trained", "given"):
+    for kind in ("trained", "given", "audited"):
         keys |= set(kinds[kind]["properties"])
         for part in ("training", "membership"):
             keys |= set(kinds[kind]["properties"].get(part, {}).get("properties", {}))

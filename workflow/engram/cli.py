@@ -97,6 +97,54 @@ def _check(chosen: argparse.Namespace) -> None:
         print(says)
 
 
+def _add_audit(commands) -> None:
+    says = "what a diffusion model that someone else trained remembers of given images"
+    parser = commands.add_parser(
+        "audit",
+        help=says,
+        description=f"{says.capitalize()}: docs/audit.md. An audit that was ended goes on where it was.",
+    )
+    parser.add_argument("checkpoint", metavar="FOLDER", help="folder as diffusers' save_pretrained writes it")
+    parser.add_argument("--images", metavar="FOLDER", required=True, help="images asked about")
+    parser.add_argument("--training", metavar="FOLDER", help="images that it was trained on")
+    parser.add_argument("--held-out", metavar="FOLDER", help="images like those that it was not trained on")
+    parser.add_argument("--prompts", metavar="CSV", help="for models of text: the columns image (its file) and prompt")
+    parser.add_argument(
+        "--output", metavar="FOLDER", required=True, help="where audit.h5, audit.csv and report.html go"
+    )
+    parser.add_argument("--resize", action="store_true", help="resize the middle squares of images of other sizes")
+    parser.add_argument("--half", action="store_true", help="compute in half precision, and measure its error")
+    for name, says in AUDIT_NUMBERS.items():
+        parser.add_argument(f"--{name}", metavar="N", type=int, help=says)
+    parser.set_defaults(run=_audit)
+
+
+AUDIT_NUMBERS = {
+    "samples": "samples that are compared with the training images (1000)",
+    "steps": "steps of each sample (250, with prompts 50)",
+    "evaluations": "evaluations of each bound, a multiple of 4 (64)",
+    "probes": "directions that estimate each dimension; 0: all of them (16)",
+    "judged": "training images, and held-out ones, that are judged at most (1000)",
+    "batch": "images at once (16)",
+    "seed": "root of all random numbers (42)",
+}
+
+
+def _audit(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from engram.audit import stage
+    from engram.audit.given import Asked
+    from engram.report import audit as page
+
+    given = {name: value for name, value in vars(chosen).items() if name in Asked._fields and value is not None}
+    keys = {name: f"--{name.replace('_', '-')}" for name in Asked._fields} | {"checkpoint": "checkpoint"}
+    output = Path(chosen.output)
+    stage.run(Asked(**given), output, keys, threads=torch.get_num_threads())
+    page.write(output / "report.html", output / "audit.h5")
+    print(f"{output}: audit.h5, audit.csv and report.html")
+
+
 def _setting(text: str) -> tuple[str, Any]:
     """Name and value of NAME=VALUE; the value as config.yaml would read it."""
     import yaml
@@ -108,4 +156,4 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UserError(f"--setting: is {text!r}, must be NAME=VALUE, such as latent_dim=16") from None
 
 
-COMMANDS = (_add_score, _add_check)
+COMMANDS = (_add_score, _add_check, _add_audit)

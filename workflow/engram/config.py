@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from engram import datasets
+from engram.config_audited import is_audited
 from engram.config_experiment import in_experiment
 from engram.config_given import is_given, mixed, settings_of
 from engram.conventions import AS_PUBLISHED_AND_CORRECTED
@@ -292,8 +293,9 @@ def _in_reproduction(name: str, reproduction: dict[str, str], experiments: dict[
         if ours not in experiments:
             problems.append(f".{published} is {ours!r}, which is no experiment; {suggest(ours, experiments)}")
             continue
-        if is_given(experiments[ours]):
-            problems.append(f".{published} is {ours!r}, whose log p is given; the paper's experiments train models")
+        if is_given(experiments[ours]) or is_audited(experiments[ours]):
+            what = "whose log p is given" if is_given(experiments[ours]) else "which audits a checkpoint"
+            problems.append(f".{published} is {ours!r}, {what}; the paper's experiments train models")
             continue
         for estimator in AS_PUBLISHED_AND_CORRECTED.values():
             if estimator not in experiments[ours]["estimators"]:

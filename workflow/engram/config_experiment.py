@@ -3,6 +3,7 @@
 from typing import Any
 
 from engram import catalogue
+from engram.config_audited import in_audited, is_audited
 from engram.config_given import has, in_given, is_fitted, is_given, settings_of
 from engram.conventions import GIVEN
 from engram.datasets import sizes
@@ -19,6 +20,8 @@ def in_experiment(
 
     known: names of all data sets; estimators and defined: the config's own estimators and datasets.
     """
+    if is_audited(experiment):
+        return [*in_audited(experiment, known)]
     if is_given(experiment):
         return [*in_given(experiment, known), *_in_analyses(experiment, {GIVEN: settings_of(experiment)}, defined)]
     there = {name: estimators[name] for name in experiment["estimators"] if name in estimators}

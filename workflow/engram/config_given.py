@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engram import catalogue
+from engram.config_audited import is_audited
 from engram.conventions import GIVEN
 from engram.errors import suggest
 from engram.models.known import KNOWN
@@ -27,11 +28,13 @@ def is_given(experiment: Experiment) -> bool:
 
 def is_fitted(experiment: Experiment) -> bool:
     """Whether an experiment's models are fitted in closed form: it states no training."""
-    return "training" not in experiment and not is_given(experiment)
+    return not ("training" in experiment or is_given(experiment) or is_audited(experiment))
 
 
 def estimators_of(experiment: Experiment) -> list[str]:
-    """Names of the estimators that score an experiment, of either kind."""
+    """Names of the estimators that score an experiment, of any kind; none where a checkpoint is audited."""
+    if is_audited(experiment):
+        return []
     return [GIVEN] if is_given(experiment) else experiment["estimators"]
 
 

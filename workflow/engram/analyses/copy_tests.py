@@ -145,7 +145,7 @@ def _found(sets: Sets, given: Inputs) -> tuple[Found, dict[str, float]]:
     test = data_copying((fresh, cells[2]), (samples, cells[1]), (training, cells[0]))
     of_set = _of_set(sets, of_samples, of_fresh, ratios)
     of_set |= {"generalization_gap": gap, "generalization_gap_fresh": _gap_of_fresh(training, fresh, given)}
-    shown = _most_like_copies(ratios[0], sets.unit[of_samples.index[:, 0]])
+    shown = most_like_copies(ratios[0], sets.unit[of_samples.index[:, 0]])
     return Found(per_image, of_set, test, *ratios, shown, of_samples.index[shown, 0]), seconds
 
 
@@ -186,7 +186,7 @@ def _of_set(sets: Sets, of_samples: Nearest, of_fresh: Nearest, ratios: tuple) -
     return shares
 
 
-def _most_like_copies(ratio: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def most_like_copies(ratio: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Index of the SHOWN samples of lowest ratio, lowest first, of each owner (samples,) at most one."""
     order = np.argsort(ratio, kind="stable")
     return order[np.sort(np.unique(owner[order], return_index=True)[1])][:SHOWN]

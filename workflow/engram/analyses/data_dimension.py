@@ -20,7 +20,7 @@ from engram.geometry.data_dimension import NEIGHBOURS, PATCH
 from engram.geometry.nearest import Nearest, distinct, nearest_different
 from engram.scores import intervals
 
-SE = "_standard_error"
+ERROR = "_standard_error"
 SCALES = (5, 10, 20, 50, 100)  # neighbours by which all images together have a dimension
 COVERED = 1.96  # standard errors on either side of an estimate
 # What each measure is, and how many neighbours it takes, by name.
@@ -32,7 +32,7 @@ MEASURES = {
     "lid_data_pca": ("principal components with 5 % of the largest variance", PATCH),
 }
 WITH_ERROR = ("lid_data", "lid_data_two_nn", "lid_data_ess")
-COLUMNS = (*MEASURES, *(name + SE for name in WITH_ERROR))
+COLUMNS = (*MEASURES, *(name + ERROR for name in WITH_ERROR))
 
 
 def analyse(given: Inputs) -> Answer:
@@ -70,9 +70,9 @@ def by_distances(images: np.ndarray, nearest: Nearest) -> dict[str, np.ndarray]:
     of_image, over_neighbours = estimators.maximum_likelihood(distance), estimators.local_two_nn(distance, index)
     return {
         "lid_data": of_image.value,
-        f"lid_data{SE}": of_image.standard_error,
+        f"lid_data{ERROR}": of_image.standard_error,
         "lid_data_two_nn": over_neighbours.value,
-        f"lid_data_two_nn{SE}": over_neighbours.standard_error,
+        f"lid_data_two_nn{ERROR}": over_neighbours.standard_error,
     }
 
 
@@ -87,7 +87,7 @@ def by_directions(images: np.ndarray, nearest: Nearest) -> dict[str, np.ndarray]
         parts.append({"lid_data_tle": estimators.tight(distance, gram[:, :NEIGHBOURS, :NEIGHBOURS])})
         if gram.shape[1] == PATCH:
             skewness = estimators.simplex_skewness(gram)
-            parts[-1] |= {"lid_data_ess": skewness.value, f"lid_data_ess{SE}": skewness.standard_error}
+            parts[-1] |= {"lid_data_ess": skewness.value, f"lid_data_ess{ERROR}": skewness.standard_error}
             parts[-1] |= {"lid_data_pca": estimators.principal_components(gram).astype(float)}
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -98,14 +98,14 @@ def equal_images(images: np.ndarray) -> np.ndarray:
     return np.bincount(place)[place]
 
 
-def errors_at(dimension: float, columns: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
+def errors_at(dimension: float, columns: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, np.ndarray]:
     """Of the images whose dimension it is, by measure: mean estimate, root mean square error, and share whose interval covers it.
 
     columns: the measures and standard errors (n,) by name; truth: (n,). NaN where there is no estimate or no standard error.
     """
     here = truth == dimension
     values = np.array([columns[name][here] for name in MEASURES])
-    errors = np.array([columns.get(name + SE, np.full(len(truth), np.nan))[here] for name in MEASURES])
+    errors = np.array([columns.get(name + ERROR, np.full(len(truth), np.nan))[here] for name in MEASURES])
     covered = np.where(np.isnan(errors), np.nan, np.abs(values - dimension) <= COVERED * errors)
     return {
         "mean_estimate": values.mean(axis=1),
@@ -116,7 +116,7 @@ def errors_at(dimension: float, columns: Mapping[str, np.ndarray], truth: np.nda
 
 def _per_image(columns: Mapping[str, np.ndarray], equal: np.ndarray, given: Inputs) -> dict[str, tuple]:
     meanings = {name: f"local dimension of the data by {how}" for name, (how, _) in MEASURES.items()}
-    meanings |= {name + SE: f"standard error of {name}, of the sampling alone" for name in WITH_ERROR}
+    meanings |= {name + ERROR: f"standard error of {name}, of the sampling alone" for name in WITH_ERROR}
     return {
         "sample": given.first["sample"].variable,
         **{name: variable(("sample",), columns[name], "1", meanings[name], may_be_undefined=True) for name in COLUMNS},

@@ -9,7 +9,8 @@ says so better where it was trained on x. Every attack gives a number for each i
     sima        -|predicted(x, t)|^4 by the 4-norm: near a training image there is little noise to see (Rao et al. 2025)
 
 t is 100 of the 1,000 times of DDPM's linear schedule for all of them, where SecMI's authors look, and alpha^2 is 0.90. It was
-fixed before any attack was judged here: the best t on the judged images would flatter an attack.
+fixed before any attack was judged here: the best t on the judged images would flatter an attack. A model with a schedule of its
+own is asked at the same times of that.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from torch import Tensor
 from engram.models.diffusion import alpha_and_sigma, ddim_step
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # epsilon, (n, *image_shape), from z of this shape and gamma (n,)
-Attack = Callable[[Predict, Tensor, Tensor], Tensor]  # of predict, x and epsilon: (n,)
+Gammas = Callable[[int], float]  # gamma at a time of 0 to 999
+Attack = Callable[..., Tensor]  # of predict, x, epsilon, and if wanted other Gammas than DDPM's: (n,)
 
 TIME, STEP = 100, 10  # t of all attacks, and the step of SecMI's DDIM
 
@@ -37,38 +39,39 @@ def gamma_at(time: int) -> float:
     return float(np.log(np.expm1(-log_alpha_squared)))
 
 
-def loss_at_t(predict: Predict, x: Tensor, epsilon: Tensor) -> Tensor:
+def loss_at_t(predict: Predict, x: Tensor, epsilon: Tensor, gammas: Gammas = gamma_at) -> Tensor:
     """(n,) from x and standard normal epsilon, both (n, *image_shape)."""
-    gamma = _gamma(TIME, x)
+    gamma = _gamma(gammas(TIME), x)
     return -(epsilon - predict(_noised(x, epsilon, gamma), gamma)).square().flatten(1).sum(1)
 
 
-def secmi(predict: Predict, x: Tensor, epsilon: Tensor) -> Tensor:
+def secmi(predict: Predict, x: Tensor, epsilon: Tensor, gammas: Gammas = gamma_at) -> Tensor:
     """The same; no noise is drawn. DDIM starts with x as z at time 0."""
     z = x
     for time, later in pairwise(range(0, TIME + 1, STEP)):
-        z = _ddim(predict, z, time, later)
-    back = _ddim(predict, _ddim(predict, z, TIME, TIME + STEP), TIME + STEP, TIME)
+        z = _ddim(predict, z, gammas(time), gammas(later))
+    ahead = gammas(TIME + STEP)
+    back = _ddim(predict, _ddim(predict, z, gammas(TIME), ahead), ahead, gammas(TIME))
     return -(back - z).square().flatten(1).sum(1)
 
 
-def pia(predict: Predict, x: Tensor, epsilon: Tensor) -> Tensor:
+def pia(predict: Predict, x: Tensor, epsilon: Tensor, gammas: Gammas = gamma_at) -> Tensor:
     """The same; the noise is what the model sees in x itself."""
-    gamma, own = _gamma(TIME, x), predict(x, _gamma(0, x))
+    gamma, own = _gamma(gammas(TIME), x), predict(x, _gamma(gammas(0), x))
     return -(own - predict(_noised(x, own, gamma), gamma)).pow(4).flatten(1).sum(1)
 
 
-def sima(predict: Predict, x: Tensor, epsilon: Tensor) -> Tensor:
+def sima(predict: Predict, x: Tensor, epsilon: Tensor, gammas: Gammas = gamma_at) -> Tensor:
     """The same; no noise is drawn."""
-    return -predict(x, _gamma(TIME, x)).pow(4).flatten(1).sum(1)
+    return -predict(x, _gamma(gammas(TIME), x)).pow(4).flatten(1).sum(1)
 
 
 NOISE_ATTACKS: dict[str, Attack] = {attack.__name__: attack for attack in (loss_at_t, secmi, pia, sima)}
 GAMMAS = gamma_at(0), gamma_at(TIME + STEP)  # the lowest and the highest that they ask a model about
 
 
-def _gamma(time: int, x: Tensor) -> Tensor:
-    return x.new_full((len(x),), gamma_at(time))
+def _gamma(gamma: float, x: Tensor) -> Tensor:
+    return x.new_full((len(x),), gamma)
 
 
 def _noised(x: Tensor, epsilon: Tensor, gamma: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ def _noised(x: Tensor, epsilon: Tensor, gamma: Tensor) -> Tensor:
     return alpha * x + sigma * epsilon
 
 
-def _ddim(predict: Predict, z: Tensor, time: int, other: int) -> Tensor:
-    """z at another time, earlier or later."""
-    gamma = _gamma(time, z)
-    return ddim_step(z, predict(z, gamma), gamma[0], torch.full_like(gamma[0], gamma_at(other)))
+def _ddim(predict: Predict, z: Tensor, gamma: float, other: float) -> Tensor:
+    """z at another gamma, earlier or later."""
+    gammas = _gamma(gamma, z)
+    return ddim_step(z, predict(z, gammas), gammas[0], torch.full_like(gammas[0], other))

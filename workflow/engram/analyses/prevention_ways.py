@@ -148,6 +148,7 @@ class Source:
             pictures.append((255 * x.clamp(0, 1)).round().byte().flatten(1).numpy())
         return np.concatenate(pictures)
 
+    @torch.no_grad()
     def guidance_norm(self, n: int) -> float:
         """Median norm of the guidance vector at the first step of the first n samples."""
         norms = [

@@ -50,7 +50,10 @@ def gamma_at(time: float) -> float:
     return math.log(math.expm1(0.1 * time + 19.9 * time**2 / 2))
 
 
-GAMMAS = tuple(gamma_at(time) for time in TIMES)
+def times_of(model: DenoisingModel) -> list[float]:
+    """Those of TIMES whose noise the model has learned, by its `gamma_0` and `gamma_1` if it has them."""
+    least, most = getattr(model, "gamma_0", -np.inf), getattr(model, "gamma_1", np.inf)
+    return [time for time in TIMES if least <= gamma_at(time) <= most]
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,9 @@ def why_none(model: nn.Module, n: int, pixels: int) -> str | None:
     if isinstance(model, ClosedForm):
         return None
     if offers(model, DenoisingModel):
-        if knows(model, gamma_at(AT)):
-            return None
         needs = f"FLIPD needs a model that knows noise of gamma {gamma_at(AT):.1f}"
-        return f"{needs}; this one learned {model.gamma_0:g} to {model.gamma_1:g}"
+        learned = f"{getattr(model, 'gamma_0', -np.inf):g} to {getattr(model, 'gamma_1', np.inf):g}"
+        return None if AT in times_of(model) else f"{needs}; this one learned {learned}"
     if generator_of(model) is None:
         return "needs a closed form, an encoder and a decoder whose mean is an image, or a model that predicts noise"
     if classes(model):
@@ -84,11 +86,6 @@ def why_none(model: nn.Module, n: int, pixels: int) -> str | None:
     if not hasattr(model, "encode") and n * pixels**3 > FLOW_WORK:
         return f"the Jacobians of a flow at {n:,} images of {pixels:,} numbers would take more than hours"
     return None
-
-
-def knows(model: DenoisingModel, gamma: float) -> bool:
-    """Whether a model has learned noise of this -log signal-to-noise ratio."""
-    return getattr(model, "gamma_0", -math.inf) <= gamma <= getattr(model, "gamma_1", math.inf)
 
 
 def dimension_of(model: nn.Module, judged: JudgedImages, training: JudgedImages) -> Found:
@@ -157,25 +154,27 @@ def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:
 
 
 def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Found:
-    """FLIPD at GAMMAS, given the class if the model has classes, and of the closed-form diffusion of its training images.
+    """FLIPD over the noise that the model knows, and of the closed-form diffusion of its training images.
 
-    Without the class, too, if the model has classes. NaN at noise that the model does not know.
+    If the model has classes: given the class, and without it, too.
     """
-    curve, known_class = _curve(model, judged, True), bool(classes(model))
-    reference, pixels = _reference(model, judged, training), math.prod(judged.shape)
-    given, at = ("the class of the image" if known_class else "no class"), TIMES.index(AT)
+    times, known_class = times_of(model), bool(classes(model))
+    gammas = [gamma_at(time) for time in times]
+    curve, reference = _curve(model, judged, gammas, True), _reference(model, judged, training, gammas)
+    given, at = ("the class of the image" if known_class else "no class"), times.index(AT)
+    pixels = math.prod(judged.shape)
     further = {
-        "gamma": variable(("gamma",), GAMMAS, "1", "-log signal-to-noise ratio"),
-        "time": variable(("gamma",), TIMES, "1", "time of the variance-preserving SDE with beta from 0.1 to 20"),
+        "gamma": variable(("gamma",), gammas, "1", "-log signal-to-noise ratio"),
+        "time": variable(("gamma",), times, "1", "time of the variance-preserving SDE with beta from 0.1 to 20"),
         **_flipd("flipd", curve, f"FLIPD of the full model, given {given}"),
         "reference": _over_gamma(reference, "FLIPD of the closed-form diffusion of the training images"),
     }
     if known_class:
         further |= _flipd(
-            "flipd_unconditional", _curve(model, judged, False), "FLIPD of the full model without a class"
+            "flipd_unconditional", _curve(model, judged, gammas, False), "FLIPD of the full model without a class"
         )
     if pixels <= EXACT_UP_TO:
-        further["normal_bundle"] = _normal_bundle(model, judged)
+        further["normal_bundle"] = _normal_bundle(model, judged, gammas[0])
     how = "exact trace" if pixels <= EXACT_UP_TO else f"trace from {PROBES} random signs"
     meaning = f"FLIPD of the full model at time {AT} (gamma {gamma_at(AT):.2f}), given {given}, {how}"
     dimension = Dimension(curve.value[at], curve.standard_error[at])
@@ -184,21 +183,21 @@ def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages
 
 def _flipd(name: str, curve: Dimension, meaning: str) -> dict[str, tuple]:
     return {
-        name: _over_gamma(curve.value, f"{meaning}; NaN at noise that it never saw"),
+        name: _over_gamma(curve.value, meaning),
         f"{name}_standard_error": _over_gamma(curve.standard_error, f"standard error of {name} by its random signs"),
     }
 
 
 def _over_gamma(values: Tensor, meaning: str) -> tuple:
-    return variable(("gamma", "sample"), values.float(), "1", meaning, may_be_undefined=True)
+    return variable(("gamma", "sample"), values.float(), "1", meaning)
 
 
-def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dimension:
-    """FLIPD of each image at GAMMAS, (gammas, n)."""
+def _curve(model: DenoisingModel, judged: JudgedImages, gammas: Sequence[float], with_class: bool) -> Dimension:
+    """FLIPD of each image at every gamma, (gammas, n)."""
     size, parts = max(1, PIXELS_AT_ONCE // math.prod(judged.shape[1:])), []
     for _, some in judged.parts(size):
         x, label = some.x(model), conditions(model, some.label) if with_class else ()
-        parts.append([_flipd_at(model, x, label, gamma, _probes(some, x)) for gamma in GAMMAS])
+        parts.append([_flipd_at(model, x, label, gamma, _probes(some, x)) for gamma in gammas])
     each = [[torch.cat(of_field) for of_field in zip(*of_gamma, strict=True)] for of_gamma in zip(*parts, strict=True)]
     return Dimension(*(torch.stack(of_field) for of_field in zip(*each, strict=True)))
 
@@ -206,23 +205,19 @@ def _curve(model: DenoisingModel, judged: JudgedImages, with_class: bool) -> Dim
 def _flipd_at(
     model: DenoisingModel, x: Tensor, label: Sequence[Tensor], gamma: float, probes: Tensor | None
 ) -> Dimension:
-    if not knows(model, gamma):
-        unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)
-        return Dimension(unknown, unknown)
     found = flipd(partial(_predicted, model, label), x, gamma, probes)
     return Dimension(found.value.detach().double(), found.standard_error.detach().double())
 
 
-def _normal_bundle(model: DenoisingModel, judged: JudgedImages) -> tuple:
-    """The normal bundle's dimension at the least noise that the model knows, of images small enough for 4 D evaluations each."""
-    least, found = next(gamma for gamma in GAMMAS if knows(model, gamma)), []
+def _normal_bundle(model: DenoisingModel, judged: JudgedImages, gamma: float) -> tuple:
+    """The normal bundle's dimension at little noise, of images small enough for 4 D evaluations each."""
+    found = []
     for _, image in judged.parts(1):
         x, scores = image.x(model), SCORES * image.images.shape[1]
         label = tuple(values.expand(scores) for values in conditions(model, image.label))
         noise = image.normals((scores, *judged.shape), judged.dataset, "normal bundle").to(x)
-        found.append(normal_bundle(partial(_predicted, model, label), x, least, noise))
-    meaning = f"dimension by the normal bundle of the full model at gamma {least:.2f}"
-    return variable(("sample",), torch.cat(found), "1", meaning)
+        found.append(normal_bundle(partial(_predicted, model, label), x, gamma, noise))
+    return variable(("sample",), torch.cat(found), "1", f"normal bundle of the full model at gamma {gamma:.2f}")
 
 
 def _predicted(model: DenoisingModel, label: Sequence[Tensor], z: Tensor, gamma: Tensor) -> Tensor:
@@ -237,14 +232,14 @@ def _probes(judged: JudgedImages, x: Tensor) -> Tensor | None:
     return torch.where(normals < 0, -1, 1).to(x).transpose(0, 1)
 
 
-def _reference(model: DenoisingModel, judged: JudgedImages, training: JudgedImages) -> Tensor:
+def _reference(model: DenoisingModel, judged: JudgedImages, training: JudgedImages, gammas: Sequence[float]) -> Tensor:
     """The dimension of the closed-form diffusion of all training images, or of those of the image's class, (gammas, n)."""
-    found = torch.empty(len(GAMMAS), len(judged), dtype=torch.float64)
+    found = torch.empty(len(gammas), len(judged), dtype=torch.float64)
     of_judged, of_training = (
         each.label if classes(model) else np.zeros_like(each.label) for each in (judged, training)
     )
     for each in np.unique(of_judged):
         here, there = np.flatnonzero(of_judged == each), np.flatnonzero(of_training == each)
         x, images = judged.part(here).x(model), training.part(there).x(model)
-        found[:, here] = closed_form_dimension(x, images, GAMMAS)
+        found[:, here] = closed_form_dimension(x, images, gammas)
     return found

@@ -32,7 +32,19 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
 
     Raises UserError with everything that is wrong with the folder, each kind counted and its first five files named.
     """
-    key, folder, reading = f"datasets.{name}.folder", expanded(definition["folder"]), Reading()
+    image_set, split_folders = read(f"datasets.{name}.folder", name, definition)
+    if not split_folders:
+        return split_by_fraction(image_set, name, definition.get("test_fraction", 0.1), stream)
+    image_set.reading.note_unused(definition)
+    return image_set
+
+
+def read(key: str, name: str, definition: dict[str, Any]) -> tuple[ImageSet, str]:
+    """The images, all of them training images where no folders say otherwise, and the folders that make the split ("" = none).
+
+    Errors begin with `key`, progress with `name`.
+    """
+    folder, reading = expanded(definition["folder"]), Reading()
     _require_folder(key, definition["folder"], folder)
     files, split_folders = image_files(folder, reading)
     if not files and not reading.problems:
@@ -54,10 +66,7 @@ def load(name: str, definition: dict[str, Any], stream: tuple[Name, ...]) -> Ima
         [readable(file.path) for file in files],
         reading=replace(reading, split=f"the folders {split_folders}"),
     )
-    if not split_folders:
-        return split_by_fraction(image_set, name, definition.get("test_fraction", 0.1), stream)
-    reading.note_unused(definition)
-    return image_set
+    return image_set, split_folders
 
 
 def _held_instead(folder: Path) -> str:

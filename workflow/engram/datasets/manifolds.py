@@ -122,7 +122,7 @@ def _ball(dimension: int, place: int, dimensions: list[int]) -> Part:
         rest = np.zeros((n, max(dimensions) - dimension))
         return np.hstack([in_ball(rng, n, dimension), rest, np.tile(corner, (n, 1))])
 
-    return Part(f"dimension {dimension}", dimension, draw)
+    return Part(f"{dimension}-d ball", dimension, draw)
 
 
 def _dealt(parts: list[Part], asked: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

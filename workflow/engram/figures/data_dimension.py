@@ -65,7 +65,9 @@ def _estimates(part: SubFigure, analysis: xr.Dataset, there: list[str], lacking:
 def _distributions(axes: Axes, analysis: xr.Dataset, there: list[str]) -> None:
     """Of each estimate over all images; those beyond the 99th percentile of all are counted in the last bin."""
     values = {name: analysis[name].values for name in there}
-    edges = np.linspace(0, np.ceil(max(np.quantile(each, 0.99) for each in values.values())), BINS + 1)
+    finite = [each[np.isfinite(each)] for each in values.values()]
+    largest = max((np.quantile(each, 0.99) for each in finite if len(each)), default=1)
+    edges = np.linspace(0, np.ceil(largest), BINS + 1)
     for name, each in values.items():
         look = {"color": COLOURS[name], "label": f"{DATA_DIMENSIONS[name]}, median {np.median(each):.1f}"}
         axes.hist(each.clip(max=edges[-1]), edges, histtype="step", linewidth=1.2, **look)
@@ -79,7 +81,9 @@ def _truth(axes: Axes, analysis: xr.Dataset, there: list[str]) -> None:
     axes.hlines(dimensions, place - 0.45, place + 0.45, color="0.6", linewidth=0.9, linestyle=":")
     for number, name in enumerate(there):
         values = analysis[name].values
-        low, median, high = np.array([np.quantile(values[truth == each], MIDDLE) for each in dimensions]).T
+        low, median, high = np.array(
+            [np.quantile(values[truth == each], MIDDLE, method="nearest") for each in dimensions]
+        ).T
         beside = place + 0.13 * (number - (len(there) - 1) / 2)
         error = np.sqrt(np.nanmean((values - truth) ** 2))
         axes.vlines(beside, low, high, color=COLOURS[name], linewidth=1)

@@ -32,7 +32,7 @@ NEXT = 1.12  # from a tile to the next, in widths of a tile
 PANELS = ("distance", "copies"), ("distance", "near_copies"), ("coverage", "copies")
 LABELS = {
     "copies": "copies per 1,000 samples",
-    "near_copies": "copies and near copies per 1,000",
+    "near_copies": "copies and near copies",
     "distance": "samples to the nearest real image",
     "coverage": "real images to the nearest of 100 samples",
 }

@@ -37,13 +37,17 @@ class Layout:
 
     @property
     def report(self) -> str:
-        """The page of a reproduction; experiments share results/report.html."""
+        """The page of a reproduction, or of an audit; other experiments share results/report.html."""
         return f"{self.folder}/report.html"
 
     @property
     def table(self) -> str:
         """The table of a reproduction."""
         return f"{self.folder}/reproduction.csv"
+
+    def audit(self, ending: str = "h5") -> str:
+        """What an experiment with a checkpoint found."""
+        return f"{self.folder}/audit.{ending}"
 
     def model_check(self, digest: str) -> str:
         """What was looked for in the experiment's model before it was trained; `digest` is that of its settings and code."""

@@ -40,14 +40,13 @@ def maximum_likelihood(distance: np.ndarray) -> Estimate:
     array([3.246])
     """
     k = distance.shape[1]
-    with np.errstate(divide="ignore"):
-        value = (k - 1) / np.log(distance[:, -1:] / distance[:, :-1]).sum(axis=1)
+    value = _over(k - 1, np.log(distance[:, -1:] / distance[:, :-1]).sum(axis=1))
     return Estimate(value, value / np.sqrt(k - 3))
 
 
 def pooled(value: np.ndarray) -> float:
     """The dimension that points with maximum likelihood estimates (n,) share: their harmonic mean (MacKay & Ghahramani 2005)."""
-    return float(1 / np.mean(1 / value))
+    return float(_over(1, np.mean(1 / value)))
 
 
 def two_nn(distance: np.ndarray) -> float:
@@ -59,12 +58,12 @@ def two_nn(distance: np.ndarray) -> float:
     kept = int(KEPT * n)
     ratio = np.sort(_log_ratio(distance))[:kept]
     exponential = -np.log1p(-np.arange(1, kept + 1) / n)
-    return float(ratio @ exponential / (ratio @ ratio))
+    return float(ratio @ exponential / (ratio @ ratio)) if ratio.any() else np.inf
 
 
 def two_nn_maximum_likelihood(distance: np.ndarray) -> float:
     """n / sum log(R_2 / R_1) from the same distances, all of them."""
-    return float(1 / np.mean(_log_ratio(distance)))
+    return float(_over(1, np.mean(_log_ratio(distance))))
 
 
 def local_two_nn(distance: np.ndarray, index: np.ndarray) -> Estimate:
@@ -75,8 +74,14 @@ def local_two_nn(distance: np.ndarray, index: np.ndarray) -> Estimate:
     """
     k = index.shape[1]
     ratio = _log_ratio(distance)
-    value = k / (ratio + ratio[index].sum(axis=1))
+    value = _over(k, ratio + ratio[index].sum(axis=1))
     return Estimate(value, value / np.sqrt(k - 1))
+
+
+def _over(count: float, total: np.ndarray) -> np.ndarray:
+    """Infinite where the total is 0: where neighbours are equally far."""
+    with np.errstate(divide="ignore"):
+        return np.divide(count, total)
 
 
 def _log_ratio(distance: np.ndarray) -> np.ndarray:

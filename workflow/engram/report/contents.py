@@ -8,6 +8,7 @@ from typing import Any
 
 from engram import catalogue
 from engram import config as engram_config
+from engram.config_audited import is_audited
 from engram.config_given import estimators_of, has, is_fitted, is_given, pictures_of, scored_epochs
 from engram.conventions import ALL_MODELS
 from engram.designs.repeats import FULL, repeat_name
@@ -101,7 +102,9 @@ def scores(config: Config, name: str) -> list[str]:
 
 
 def results(config: Config, name: str) -> list[str]:
-    """Every artifact of an experiment that stands behind its part of the report."""
+    """Every artifact of an experiment that stands behind its part of the report; of an audit, its page and what that shows."""
+    if is_audited(config["experiments"][name]):
+        return [Layout(name).report, *(Layout(name).audit(ending) for ending in ("h5", "csv"))]
     described = experiment(config, name)
     figures = [Layout(name).figure(figure, ending) for figure in described["figures"] for ending in ("pdf", "png")]
     tables = [Layout(name).measures(ending) for ending in ("h5", "csv")] if described["measures"] else []

@@ -1,0 +1,46 @@
+"""The prompt of each image, from a CSV with the columns image and prompt."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from engram.datasets.paths import absent, expanded
+from engram.datasets.reading import enumerated
+from engram.errors import UserError, first_line
+
+COLUMNS = ("image", "prompt")
+
+
+def read(key: str, written: str | Path) -> dict[str, str]:
+    """The prompts by the image's file. Raises UserError, beginning with `key`, for a file that is no such CSV."""
+    try:
+        with expanded(written).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            there, rows = reader.fieldnames or [], list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{key}: '{written}' cannot be read ({first_line(error)}){absent(written)}") from error
+    if not {*COLUMNS} <= {*there}:
+        raise UserError(f"{key}: {written} has the columns {', '.join(there) or 'none'}; it needs image and prompt")
+    prompts: dict[str, str] = {}
+    for row in rows:
+        if row["prompt"] is None:
+            raise UserError(
+                f"{key}: {written} has no prompt in the row of {row['image']!r}; write one, or an empty text"
+            )
+        if prompts.setdefault(row["image"], row["prompt"]) != row["prompt"]:
+            raise UserError(f"{key}: {written} has two prompts of {row['image']}; an image has one")
+    return prompts
+
+
+def of_images(key: str, prompts: dict[str, str], source: Sequence[str], path: Sequence[str]) -> list[str]:
+    """The prompt of each image: the one of "training/cat.png" (the set it comes from, and its file), or else that of "cat.png".
+
+    Raises UserError, beginning with `key`, if images have none.
+    """
+    found = [prompts.get(f"{where}/{file}", prompts.get(file)) for where, file in zip(source, path, strict=True)]
+    without = [file for file, prompt in zip(path, found, strict=True) if prompt is None]
+    if without:
+        raise UserError(
+            f"{key}: has no prompt of {len(without)} of {len(path)} images: {enumerated(without)}; add their rows"
+        )
+    return found

@@ -1,0 +1,145 @@
+"""The page of an audit, self-contained as results/report.html is: what was asked, what was found, and what cannot be known."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import xarray as xr
+
+import engram
+from engram.audit.images import TRAINING, UNKNOWN
+from engram.audit.pictures import LOOK, figures
+from engram.files import artifacts, atomic
+from engram.report.page import TEMPLATES
+from engram.scores import intervals
+
+CAPTIONS = {
+    "membership": "How well one number tells training images from held-out ones. At chance a curve follows the dotted line. "
+    "Intervals are over images.",
+    "bounds": "What the model says of the images as a whole. Images that it was trained on lie further right than held-out ones "
+    "only where it remembers them.",
+    "dimensions": "Medians and quartiles over images. A low dimension at an image says that the model learned few ways to vary it. "
+    "Values of networks are relative: compare images by them, at one time.",
+    "highest": "Under each file stands what is known of its membership, and the number that orders the row.",
+    "copied": "A sample is a copy where its nearest training image is less than a third as far away as the nearest different one.",
+}
+
+
+def write(path: str | Path, audit_path: str | Path) -> None:
+    """Write the page of an audit.h5."""
+    audit = artifacts.read(audit_path, "audit")
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    page = jinja2.Environment(loader=loader, **options).get_template("audit.html.j2")
+    text = page.render(
+        name=Path(json.loads(audit.attrs["values"])["checkpoint"]).name,
+        headline=[*_headline(audit)],
+        cautions=[*_cautions(audit)],
+        run=[*_run(audit)],
+        statistics=[*_statistics(audit)],
+        figures=[*_figures(audit)],
+        without_copies=audit.attrs["without_copies"],
+        path=audit_path,
+        engram_version=engram.__version__,
+    )
+    atomic.write(path, text.encode())
+
+
+def _headline(audit: xr.Dataset) -> Iterator[str]:
+    """What was found, in sentences."""
+    of, counts = audit.attrs["bound_of"], audit.attrs
+    spread = np.nanquantile(audit["bound"].values, [0.05, 0.5, 0.95])
+    yield (
+        f"The bound on log p of the {of} is {spread[1]:,.1f} nats in the median of {audit.sizes['image']:,} images, and from "
+        f"{spread[0]:,.1f} to {spread[2]:,.1f} for nine in ten of them."
+    )
+    if "share_of_copies" in audit:
+        share = intervals.read(audit, "share_of_copies")
+        copied = int((audit["training_recurrence"].values > 0).sum())
+        yield (
+            f"Of {audit.sizes['generated']:,} samples, {_percent(share)} are copies of training images; {copied:,} of "
+            f"{audit.sizes['training_image']:,} training images are copied."
+        )
+    areas = audit["area_under_curve"]
+    if areas.notnull().any():
+        best = ", ".join(f"{LOOK[name][0]} {_area(audit, name)}" for name in audit["attack"].values)
+        yield (
+            f"Areas under the ROC curve of {counts['images_training']:,} training against {counts['images_held_out']:,} held-out "
+            f"images: {best}. Chance is 0.5."
+        )
+
+
+def _area(audit: xr.Dataset, attack: str) -> str:
+    return intervals.read(audit.sel(attack=attack), "area_under_curve").text()
+
+
+def _percent(share: intervals.Interval) -> str:
+    return "{:.2g} % [{:.2g}, {:.2g}]".format(*(100 * end for end in share))
+
+
+def _cautions(audit: xr.Dataset) -> Iterator[str]:
+    """What speaks against reading more into the numbers than they hold."""
+    attributes = audit.attrs
+    if attributes["images_unknown"]:
+        yield (
+            f"Nobody has said whether the model was trained on {attributes['images_unknown']:,} of these images. Their membership "
+            "is unknown, and no number on this page settles it for one image."
+        )
+    if audit["area_under_curve"].isnull().all():
+        yield "Without both training and held-out images, no number can be said to tell membership."
+    else:
+        yield (
+            "Whether training and held-out images were drawn alike is not known here. If they were not, curves and p-values tell "
+            "two kinds of image apart, and not what the model remembers."
+        )
+    if attributes["bound_of"] == "latent":
+        yield "Every number but the copies is of the latent into which the checkpoint's encoder puts an image, not of the image."
+    if attributes["images_undefined"]:
+        yield f"{attributes['images_undefined']:,} images have numbers that are not finite, and are left out of tests."
+    if attributes["times_cut"]:
+        yield f"The last {attributes['times_cut']} of {attributes['times']} times have no signal left, and are cut."
+    for what, words in (("bound", "the bound by up to {:.2g} nats"), ("lid", "the dimension by up to {:.2g}")):
+        if (key := f"half_precision_changes_{what}_by") in attributes:
+            yield f"Half precision changes {words.format(attributes[key])}, over the first images, which were judged in both."
+
+
+def _run(audit: xr.Dataset) -> Iterator[tuple[str, str]]:
+    """Rows of the table "what was asked"."""
+    attributes, values = audit.attrs, json.loads(audit.attrs["values"])
+    yield "checkpoint", f"{values['checkpoint']}, a {attributes['pipeline']}"
+    yield (
+        "schedule",
+        (
+            f"{attributes['scheduler']} of {attributes['times']} times, gamma from {attributes['gamma_0']:.2f} to "
+            f"{attributes['gamma_1']:.2f}; the network predicts {attributes['prediction_type']}"
+        ),
+    )
+    for name, said in json.loads(attributes["images_read"]).items():
+        yield name.replace("_", "-"), f"{values[name]}: {'; '.join(said)}"
+    kinds = ("training", "held_out", "unknown")
+    yield "judged", ", ".join(f"{attributes[f'images_{kind}']:,} {kind.replace('_', '-')}" for kind in kinds)
+    for name in ("prompts", "samples", "steps", "evaluations", "half", "seed"):
+        if values[name] is not None:
+            yield name, str(values[name])
+    calls = json.loads(attributes["network_calls_per_image"])
+    yield "network", f"{calls['forward']:,} forward and {calls['backward']:,} backward passes an image"
+    yield "machine", f"{attributes['device']}, {attributes['wall_seconds']:.0f} seconds"
+    yield "software", f"engram {attributes['engram_version']}, torch {attributes['torch_version']}"
+
+
+def _statistics(audit: xr.Dataset) -> Iterator[tuple[str, str, list[str]]]:
+    """Of each number that tells membership: title, area under the curve, and p-values of the training and of the unknown images."""
+    for name in audit["attack"].values:
+        p_values = [float(audit["set_p_value"].sel(attack=name, set=kind)) for kind in (TRAINING, UNKNOWN)]
+        yield LOOK[name][0], _area(audit, name), [f"{p:.2g}" if np.isfinite(p) else "-" for p in p_values]
+
+
+def _figures(audit: xr.Dataset) -> Iterator[dict[str, str]]:
+    for name, draw in figures(audit).items():
+        content = io.BytesIO()
+        draw(audit).savefig(content, format="png", dpi=200, metadata={"Software": None})
+        yield {"name": name, "caption": CAPTIONS[name], "png": base64.b64encode(content.getvalue()).decode()}
