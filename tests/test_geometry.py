@@ -48,7 +48,9 @@ def test_there_are_no_more_singular_values_than_pixels():
     np.testing.assert_allclose(found, torch.linalg.svdvals(weight).expand(4, 2), rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["bernoulli_mlp_vae", "logistic_mixture_conv_vae"])
+@pytest.mark.parametrize(
+    "name", ["bernoulli_mlp_vae", pytest.param("logistic_mixture_conv_vae", marks=pytest.mark.slow)]
+)
 def test_singular_values_of_a_vae_are_those_of_autograd(name, monkeypatch):
     """In blocks of two images, and of the mean image in pixel units."""
     torch.manual_seed(0)

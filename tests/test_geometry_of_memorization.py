@@ -15,6 +15,7 @@ from engram import catalogue
 from engram.analyses import data_dimension, geometry, model_dimension, stage
 from engram.analyses.geometry import analyse
 from engram.catalogue import ANALYSES, FIGURES, analyses_of
+from engram.datasets import manifolds
 from engram.figures.geometry import geometry as draw
 from engram.files import artifacts
 from engram.files.artifacts import variable
@@ -170,9 +171,10 @@ def circle(paths):
 
 def labelled(circle, bandwidth):
     """Artifacts of all three analyses, each as the next is given it."""
-    images = torch.from_numpy(circle.dataset["images"].values[:N])
-    x = draw_fixed(images, np.arange(N), "logit", circle.seed, "discs", 0).reshape(-1, *SHAPE)
-    model = build("kernel_density", SHAPE, bandwidth=bandwidth)
+    rows, dataset = circle.first["sample"].values, circle.dataset
+    shape, images = tuple(dataset.attrs["image_shape"]), torch.from_numpy(dataset["images"].values[rows])
+    x = draw_fixed(images, rows, "logit", circle.seed, dataset.attrs["dataset"], 0).reshape(-1, *shape)
+    model = build("kernel_density", shape, bandwidth=bandwidth)
     model.fit(x)
     asked = dataclasses.replace(circle, full_model=lambda epoch: model)
     before = {name: module.analyse(asked) for name, module in BEFORE.items()}
@@ -207,6 +209,29 @@ def test_a_kernel_density_that_copies_has_memorized_the_circle_by_overfitting(ci
     assert (found["cause"][: N - 6] == OVERFITTING).mean() > 0.97
     drawn = draw(found, circle.scores, circle.dataset)
     assert all(each in texts(drawn).replace("\n", " ") for each in (f"{OVERFITTING}: ", "as by the known dimension"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bandwidth", "right"), [(0.05, OVERFITTING), (0.5, NOT_MEMORIZED)])
+def test_error_rates_on_a_circle_of_the_workflow(paths, bandwidth, right):
+    """docs/geometry.md: 1,000 images on a circle of 16 x 16 pixels, and ten copies of a point."""
+    definition = {"manifold": "circle_with_point", "train": 1010, "test": 10}
+    images = manifolds.load("circle", definition, (1, "dataset", "m"))
+    columns = {"images": images.images.reshape(len(images.images), -1), "dimension": images.dimension}
+    dataset = xr.Dataset(
+        {name: (("sample", "pixel")[: values.ndim], values) for name, values in columns.items()}
+        | {"label": ("sample", images.labels), "split": ("sample", images.split)},
+        attrs={"image_shape": [1, 16, 16], "dataset": "m"},
+    )
+    scored = xr.Dataset(
+        {"score": (("epoch", "sample"), np.arange(1010.0)[None]), "q_value": ("sample", np.ones(1010))},
+        coords={"sample": np.arange(1010), "epoch": [1]},
+    )
+    asked = dataclasses.replace(given(paths), dataset=dataset, scores={"corrected": scored})
+    found = labelled(asked, bandwidth)
+    of_circle = found["dimension"] == 1
+    assert (found["cause"][~of_circle] == DATA).all()
+    assert (found["cause"][of_circle] == right).mean() > 0.99
 
 
 # In the workflow.

@@ -174,7 +174,7 @@ def by_noise(model: DenoisingModel, judged: JudgedImages, training: JudgedImages
             "flipd_unconditional", _curve(model, judged, gammas, False), "FLIPD of the full model without a class"
         )
     if pixels <= EXACT_UP_TO:
-        further["normal_bundle"] = _normal_bundle(model, judged, times[0])
+        further["normal_bundle"] = _normal_bundle(model, judged, gammas[0])
     how = "exact trace" if pixels <= EXACT_UP_TO else f"trace from {PROBES} random signs"
     meaning = f"FLIPD of the full model at time {AT} (gamma {gamma_at(AT):.2f}), given {given}, {how}"
     dimension = Dimension(curve.value[at], curve.standard_error[at])
@@ -209,16 +209,15 @@ def _flipd_at(
     return Dimension(found.value.detach().double(), found.standard_error.detach().double())
 
 
-def _normal_bundle(model: DenoisingModel, judged: JudgedImages, time: float) -> tuple:
-    """The normal bundle's dimension at the least noise known, of images small enough for 4 D evaluations each."""
+def _normal_bundle(model: DenoisingModel, judged: JudgedImages, gamma: float) -> tuple:
+    """The normal bundle's dimension at little noise, of images small enough for 4 D evaluations each."""
     found = []
     for _, image in judged.parts(1):
         x, scores = image.x(model), SCORES * image.images.shape[1]
         label = tuple(values.expand(scores) for values in conditions(model, image.label))
         noise = image.normals((scores, *judged.shape), judged.dataset, "normal bundle").to(x)
-        found.append(normal_bundle(partial(_predicted, model, label), x, gamma_at(time), noise))
-    meaning = f"dimension by the normal bundle of the full model at time {time}"
-    return variable(("sample",), torch.cat(found), "1", meaning)
+        found.append(normal_bundle(partial(_predicted, model, label), x, gamma, noise))
+    return variable(("sample",), torch.cat(found), "1", f"normal bundle of the full model at gamma {gamma:.2f}")
 
 
 def _predicted(model: DenoisingModel, label: Sequence[Tensor], z: Tensor, gamma: Tensor) -> Tensor:

@@ -66,6 +66,6 @@ def _noises(axes: Axes, analysis: xr.Dataset) -> None:
 
 def _band(axes: Axes, x: np.ndarray, values: xr.DataArray, colour: str, label: str) -> None:
     """Median over images and the middle 90 % of them."""
-    low, middle, high = np.quantile(values.values, BAND, axis=values.dims.index("sample"))
+    low, middle, high = np.quantile(values.values, BAND, axis=values.dims.index("sample"))  # NaN where any is
     axes.plot(x, middle, "o-", color=colour, markersize=2.5, label=label or None)
     axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
