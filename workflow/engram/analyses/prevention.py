@@ -42,7 +42,7 @@ from engram.randomness import generator
 from engram.scores import intervals
 
 SAMPLES = 1000  # without prevention: of these, rejection keeps some
-CHANGED = 500  # by each way that changes the sampling: the first of them, from the same noise
+CHANGED = 300  # by each way that changes the sampling: the first of them, from the same noise
 WITH_DIMENSION = 200  # held-out images whose LID is asked for, at every step of guidance
 HELD_OUT = 1000  # images at most, and as many in the samples' place
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the samples, that rejection takes out
