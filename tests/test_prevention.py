@@ -334,6 +334,7 @@ def test_a_unet_with_classes_has_ways_by_its_embeddings(unet, monkeypatch):
     assert (
         source.has_embeddings and not prevention_ways.Source(Mixture(normals(1, 0)), SHAPE, 1, "normals").has_embeddings
     )
+    assert source.label(1000)[:300].tolist() == source.label(300).tolist() and {*source.label(300)} == {0, 1, 2}
     monkeypatch.setattr(prevention_ways, "STEPS", 3)
     ways = dict(zip(["plain", "without"], [prevention_ways.plain, prevention_ways.without_class], strict=True))
     norm = 0.5 * source.guidance_norm(4)
