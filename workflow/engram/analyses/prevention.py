@@ -32,7 +32,7 @@ from engram.analyses.prevention_ways import (
     plain,
     without_class,
 )
-from engram.analyses.trade_off import SET, Judged, Sets, judged, trade_off
+from engram.analyses.trade_off import NEAR_COPY, SET, Judged, Sets, judged, trade_off
 from engram.datasets.duplicates import ALONE, groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
@@ -53,7 +53,7 @@ SHOWN = 10  # samples for the figure
 SHOWN_WAYS = "guidance", "embedding"
 OF_SETTING = {
     "copies": "copies per 1,000 samples",
-    "near_copies": "copies and near copies per 1,000 samples",
+    "near_copies": f"the same with those near to copies, of ratios below {NEAR_COPY:g}",
     "distance": "mean distance of samples to their nearest held-out images",
     "coverage": f"mean distance of held-out images to their nearest of {SET} samples",
 }
