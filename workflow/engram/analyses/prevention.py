@@ -222,7 +222,7 @@ def _variables(found: Found, held_out: np.ndarray) -> dict[str, Any]:
         "dimension": variable(("generated",), found.dimension, "1", "LID of each sample without prevention, by FLIPD"),
         "dimension_held_out": variable(("test",), found.dimension_held_out, "1", "LID of held-out images, by FLIPD"),
         "shown_row": variable(("row",), np.array(found.shown.row, dtype=object), "1", "what a row of pictures is of"),
-        "shown": variable(
+        "picture": variable(
             ("row", "shown", "pixel"), found.shown.pictures, "1", "pictures from the same noise, grey levels"
         ),
     }
