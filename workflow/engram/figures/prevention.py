@@ -63,7 +63,7 @@ def _pictures(axes: Axes, analysis: xr.Dataset, shape: tuple[int, int, int], row
     for number, title in enumerate(analysis["shown_row"].values):
         top = -number * row
         axes.text(labels - 0.3, top - shape[1] / shape[2] / 2, title, ha="right", va="center", fontsize=7)
-        for place, pixels in enumerate(analysis["shown"].values[number]):
+        for place, pixels in enumerate(analysis["picture"].values[number]):
             left, ratio = labels + place * NEXT, float(analysis["shown_ratio"].values[number, place])
             image = pixels.reshape(shape).astype(np.float32) / 255
             show_image(axes, image, (left, left + 1, top - shape[1] / shape[2], top))
