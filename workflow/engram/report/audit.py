@@ -78,7 +78,8 @@ def _area(audit: xr.Dataset, attack: str) -> str:
 
 
 def _percent(share: intervals.Interval) -> str:
-    return "{:.2g} % [{:.2g}, {:.2g}]".format(*(100 * end for end in share))
+    """A share in percent to a digit behind the point, with its interval."""
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * end for end in share))
 
 
 def _cautions(audit: xr.Dataset) -> Iterator[str]:
