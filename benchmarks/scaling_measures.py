@@ -42,6 +42,7 @@ class Size(NamedTuple):
 
 ANALYSES = {
     "copy_tests": Size(),
+    "data_dimension": Size(),
     "influence": Size(repeats=5),
     "model_attacks": Size(),
     "membership_inference": Size(repeats=5),  # LiRA takes two out shadows or more

@@ -217,10 +217,14 @@ def analysed(folder: Path, analyses=ANALYSES, **settings) -> dict:
     dataset = artifacts.read(paths["dataset"], "dataset")
     sampler = Sampler(inputs.images(dataset, np.flatnonzero(dataset["split"].values == 0)))
     paths["analyses"] = {name: folder / f"{name}.h5" for name in analyses}
-    files = paths | {
-        "scores": [*paths["scores"].values()],
-        "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
-    }
+    files = (
+        paths
+        | paths["analyses"]
+        | {
+            "scores": [*paths["scores"].values()],
+            "last_likelihoods": [path for files in paths["last_likelihoods"].values() for path in files],
+        }
+    )
     of_repeat = patch.object(trained, "load_models", lambda path, epoch: [sampler] * 5)
     with of_repeat, patch.object(trained, "load_model", lambda path, epoch: sampler):
         for name, path in paths["analyses"].items():
@@ -255,8 +259,8 @@ def given(paths: dict, full_model=None) -> Inputs:
 
 
 def answered(answer) -> xr.Dataset:
-    """The variables of an analysis as its artifact would hold them."""
-    return xr.Dataset(dict(answer.variables))
+    """The variables of an analysis and what sums them up, as its artifact would hold them."""
+    return xr.Dataset(dict(answer.variables), attrs=dict(answer.summary))
 
 
 class Sampler:

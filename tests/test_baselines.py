@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from engram.analyses import baselines
 from engram.analyses.baselines import distance_from_class_mean, distance_to_nearest, leverage
+from engram.geometry import nearest
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def images(rng):
 
 @pytest.mark.parametrize("block", [7, 45, 2048])
 def test_distances_are_scikit_learns(images, block, monkeypatch):
-    monkeypatch.setattr(baselines, "BLOCK", block)
+    monkeypatch.setattr(nearest, "BLOCK", block)
     distance, _ = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(images / 255).kneighbors(images / 255)
     np.testing.assert_allclose(distance_to_nearest(images), distance[:, 1:].mean(axis=1), rtol=1e-12)
 

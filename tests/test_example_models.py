@@ -30,6 +30,7 @@ OF_EXPERIMENT = {
     "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01},
     "membership": {"design": "k_fold", "folds": 2, "repeats": 2},
     "scored_epochs": [2],
+    "analyses": ["neighbors", "predictors"],
 }
 WITHOUT_LAPLACE = {"two_levels"}  # whose images all keep a proposal of the model's own
 

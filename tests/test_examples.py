@@ -19,6 +19,7 @@ def test_the_repository_keeps_no_outputs(path):
     assert code and not any(cell.outputs or cell.execution_count for cell in code)
 
 
+@pytest.mark.slow
 def test_scores_from_a_matrix_finds_the_memorized_images_and_draws_them(tmp_path):
     notebook = read(next(path for path in NOTEBOOKS if path.stem == "scores_from_a_matrix"))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()

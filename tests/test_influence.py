@@ -15,6 +15,7 @@ from torch import nn
 from engram import config
 from engram.analyses import attribution, ekfac, ekfac_influence, influence
 from engram.analyses.gradients import Differentiated, Factors
+from engram.analyses.judged_images import JudgedImages
 from engram.analyses.linear_datamodeling import (
     Resamples,
     ceiling,
@@ -23,7 +24,8 @@ from engram.analyses.linear_datamodeling import (
     of_other_repeats,
     regression,
 )
-from engram.analyses.projected_gradients import FEATURES, Images, Projections, features, why_none
+from engram.analyses.objective import why_no_gradients
+from engram.analyses.projected_gradients import FEATURES, Projections, features
 from engram.config_given import has
 from engram.errors import UserError
 from engram.figures.influence import influence as draw
@@ -190,7 +192,7 @@ def random_images(n, shape, seed=0):
     pixels = torch.randint(
         0, 256, (n, int(np.prod(shape))), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
-    return Images(pixels, np.arange(n), np.full(n, -1), "random", seed)
+    return JudgedImages(np.arange(n), pixels.numpy(), np.full(n, -1), shape, "random", seed, "gradients")
 
 
 @pytest.mark.parametrize(
@@ -204,12 +206,12 @@ def random_images(n, shape, seed=0):
 def test_products_of_features_are_those_of_autograds_gradients(settings):
     torch.manual_seed(0)
     model, images = build(**settings).eval(), random_images(12, settings["image_shape"])
-    assert why_none(model, images) is None
+    assert why_no_gradients(model, images) is None
     found = features(model, images, draws=2, size=4096)
     exact = torch.zeros(12, sum(value.numel() for value in model.parameters()))
     for number in (0, 1):
         for image in range(12):
-            objective = model(*images.given(model, number, slice(image, image + 1))).sum()
+            objective = model(*images.part(slice(image, image + 1)).given(model, number)).sum()
             gradients = torch.autograd.grad(objective, [*model.parameters()])
             exact[image] += torch.cat([value.flatten() for value in gradients]) / 2
     norms = exact.norm(dim=1)
@@ -217,7 +219,7 @@ def test_products_of_features_are_those_of_autograds_gradients(settings):
     assert error.square().mean().sqrt() < 3.5 / np.sqrt(
         4096
     )  # a product of two normals has variance 8, and less over layers
-    again = features(model, images.beyond(5), draws=2, size=4096)
+    again = features(model, images.part(slice(5, None)), draws=2, size=4096)
     torch.testing.assert_close(again, found[5:], atol=1e-3, rtol=1e-3)
 
 
@@ -238,9 +240,9 @@ def test_influence_by_ekfac_is_the_product_with_the_damped_inverse(monkeypatch, 
     model = build("bernoulli_mlp_vae", image_shape=(1, 4, 4), latent_dim=3, hidden=(10, 8)).eval()
     images = random_images(70, (1, 4, 4))
     tau = ekfac_influence.influence(model, images, 60)
-    differentiated = Differentiated.of(model, *images.given(model, 0, slice(3)))
+    differentiated = Differentiated.of(model, *images.part(slice(3)).given(model, 0))
     of_train, of_test = (
-        dict(differentiated(*images.given(model, 0, part)).layers()) for part in (slice(60), slice(60, 70))
+        dict(differentiated(*images.part(here).given(model, 0)).layers()) for here in (slice(60), slice(60, 70))
     )
     curvatures = ekfac.fit(lambda: [of_train.items()])
     wanted = sum(
@@ -318,7 +320,9 @@ class Fitted(GaussianMean):
 
 def test_what_cannot_be_had_is_undefined_and_says_why(tmp_path):
     fitted = influence.analyse(experiment(tmp_path, repeats=5, model=Fitted))
-    assert set(fitted.lacking.values()) == {"the model is fitted in closed form, without gradients"}
+    assert set(fitted.lacking.values()) == {
+        "the model is fitted in closed form: it has no parameters that were trained by gradients"
+    }
     assert {*fitted.lacking} == {*influence.METHODS[2:], "trak_self_influence"}
     found = of_answer(fitted)
     defined = np.isfinite(found["linear_datamodeling_score"].sel(estimator="exact")).values

@@ -102,6 +102,22 @@ def test_measures_are_turned_upwards_and_judged(table):
     assert false_alarm == 100 and found["disagreement"].sel(measure="nothing").values.max() == -1
 
 
+def test_where_samples_copy_images_measures_and_the_score_are_judged_by_that(table, score):
+    """Two copied images, the highest and the third by the score: of the 2 x 58 pairs with another, it ranks one wrongly."""
+    without = answered(analyse(Inputs("made_up", 1, {}, measures=table)))
+    assert without.attrs["copied"] == 0 and told.headings(without)[-1] == "area, FDR 5 %"
+    order = np.argsort(-score)
+    copies = np.zeros(N)
+    copies[order[[0, 2]]] = 3, 1
+    counted = table.assign(recurrence=("sample", copies))
+    found = answered(analyse(Inputs("made_up", 1, {}, measures=counted)))
+    assert found.attrs["copied"] == 2 and told.headings(found)[-1] == "area, copied"
+    assert float(found["area_copied_by_score"]) == pytest.approx(1 - 1 / (2 * (N - 2)))
+    assert "copy 2 of the 60, and the score finds these with an area of 0.99" in told.sentences(found, counted)
+    panels = draw(found, counted).axes
+    assert [axes.get_xlabel().split("\n")[-1] for axes in panels][-1] == "copied by samples"
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_detection_is_the_area_under_the_curve_of_another_program(rng, broken):
     memorized = rng.random(300) < 0.2

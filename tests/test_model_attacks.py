@@ -10,9 +10,10 @@ import xarray as xr
 from matplotlib.text import Text
 from scipy.stats import norm
 
-from engram.analyses import image_attacks, judged_images, model_attacks, noise_attacks
+from engram.analyses import image_attacks, model_attacks, noise_attacks
 from engram.analyses.attacks import minus_out_shadows
 from engram.analyses.inputs import Inputs
+from engram.analyses.judged_images import JudgedImages
 from engram.analyses.model_attacks import ATTACKS, CALIBRATED, OF_SAMPLES, analyse, why_not
 from engram.analyses.noise_attacks import GAMMAS, NOISE_ATTACKS, gamma_at
 from engram.analyses.roc import roc
@@ -257,7 +258,7 @@ class Blur(DiffusionModel):
 
 
 def judged(given):
-    return judged_images.JudgedImages.of(given, np.arange(80))
+    return JudgedImages.of(given.dataset, np.arange(80), given.seed, "model attacks")
 
 
 def test_a_model_with_classes_is_given_the_class_of_every_image():
@@ -274,7 +275,7 @@ def test_parts_change_no_value_and_bound_what_the_network_sees(monkeypatch):
     model, given = Blur(), experiment(copying)
     whole = model_attacks.attack([model], judged(given), "toy", Counter())
     assert {*whole} == {*ATTACKS} - {"reconstruction"}
-    monkeypatch.setattr(judged_images, "AT_ONCE", 32)
+    monkeypatch.setattr(model_attacks, "AT_ONCE", 32)
     monkeypatch.setattr(model_attacks, "PIXELS_AT_ONCE", 10 * 36)
     model.asked.clear()
     in_parts = model_attacks.attack([model], judged(given), "toy", Counter())

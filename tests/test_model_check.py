@@ -359,8 +359,13 @@ def test_a_model_that_was_tried_and_refused_costs_no_training_when_it_is_given_u
     [("bernoulli_mlp_vae", (1, 28, 28)), *((name, (3, 32, 32)) for name in known_models() if "conv" in name)],
 )
 def test_a_check_at_full_size_takes_less_than_five_seconds_start_included(name, shape):
-    script = "from engram.cli import main; main()"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", script, "check", name, "--image-shape", *map(str, shape)], check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5  # of its own, whoever else computes
+    """Of processor time, in the best of up to three tries: a busy machine's caches make any work longer, but none shorter."""
+
+    def of_one_try() -> float:
+        script = "from engram.cli import main; main()"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", script, "check", name, "--image-shape", *map(str, shape)], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert any(of_one_try() < 5 for _ in range(3))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import published_files
+import synthetic
 import workspace
 from published_files import put
 from workspace import planned, snakemake
@@ -22,6 +23,7 @@ def folder(tmp_path):
     return workspace.create(tmp_path / "engram")
 
 
+@pytest.mark.slow
 def test_all_four_experiments_are_planned_within_15_seconds(folder):
     """Of processor time, which other work on the machine does not change."""
     before = os.times().children_user
@@ -77,7 +79,7 @@ def shrink(folder):
         experiment["membership"] |= {"folds": 2, "repeats": 2}
         experiment["scored_epochs"] = [1, 2] if "mnist" in name else [2]
         experiment["overrides"] = {"published": {"samples": 4}, "corrected": {"samples": 2}}
-        experiment["analyses"] = workspace.ANALYSES
+        experiment["analyses"] = synthetic.OF_CLAIMS
     workspace.write(folder, config)
 
 

@@ -37,6 +37,7 @@ EXPERIMENT = {
     "membership": {"design": "k_fold", "folds": 3, "repeats": 2},
     "scored_epochs": [2],
     "estimators": ["published", "corrected"],
+    "analyses": workspace.ANALYSES,
     "seed": 42,
 }
 

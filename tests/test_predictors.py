@@ -13,7 +13,7 @@ from torch import nn
 
 from engram.analyses import objective, predictors, stage
 from engram.analyses.baselines import distance_to_nearest
-from engram.analyses.objective import Judged
+from engram.analyses.judged_images import JudgedImages
 from engram.analyses.predictors import BY_GRADIENTS, BY_LOG_PX, PREDICTORS, analyse
 from engram.analyses.self_influence import rate_at
 from engram.catalogue import ANALYSES
@@ -111,8 +111,10 @@ def test_an_image_is_measured_alike_whatever_others_are(of_vae):
     """But by EK-FAC, whose curvature is of all of them."""
     asked_for, _ = of_vae
     dataset, model = asked_for.dataset, asked_for.full_model(EPOCHS[0])
-    few, all_of_them = (Judged(dataset, np.arange(20)[rows], 1) for rows in (slice(7, 9), slice(None)))
-    np.testing.assert_allclose(few.log_px(model), all_of_them.log_px(model)[7:9], rtol=1e-6)
+    few, all_of_them = (
+        JudgedImages.of(dataset, np.arange(20)[rows], 1, "objective") for rows in (slice(7, 9), slice(None))
+    )
+    np.testing.assert_allclose(objective.log_px(model, few), objective.log_px(model, all_of_them)[7:9], rtol=1e-6)
 
 
 def test_correlations_are_scipys_and_5_nn_gains_nothing_over_itself(of_vae):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from engram.randomness import generator, image_normals, image_uniforms, torch_generator
+from engram.randomness import generator, image_normals, image_uniforms, seed_sequence, torch_generator
 
 
 def test_a_name_gives_the_same_stream_whatever_was_drawn_before():
@@ -43,3 +43,14 @@ def test_torch_generators_are_named_too():
     draw = torch.rand(3, generator=torch_generator("cpu", 42, "a"))
     assert torch.equal(draw, torch.rand(3, generator=torch_generator("cpu", 42, "a")))
     assert not torch.equal(draw, torch.rand(3, generator=torch_generator("cpu", 42, "b")))
+
+
+def test_an_image_has_the_stream_of_its_own_counter():
+    """As NumPy makes a generator of that key and counter, whatever was drawn for images before it."""
+    key = seed_sequence(42, "x").generate_state(2, np.uint64)
+    for draw, name in ((image_normals, "standard_normal"), (image_uniforms, "random")):
+        for shape in ((1,), (7,)):  # odd numbers of 32 bits, of which a generator keeps half a word
+            drawn = draw(np.array([5, 2]), shape, 42, "x")
+            for row, image in zip(drawn, (5, 2), strict=True):
+                alone = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, image]))
+                assert row.tolist() == getattr(alone, name)(shape, dtype=np.float32).tolist()

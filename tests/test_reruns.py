@@ -131,6 +131,7 @@ def test_analyses_that_are_not_chosen_are_not_made_nor_their_figures(copy):
     assert planned(copy) == {"report": 1}
 
 
+@pytest.mark.slow
 def test_own_images_in_a_file_count_by_their_content(copy):
     file = copy / "toy.npz"
     os.utime(file, (1, 1))
@@ -195,6 +196,7 @@ def canaries(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_in(canaries):
     arrays = dict(np.load(canaries / "toy.npz"))
     np.savez(canaries / "toy.npz", images=arrays["images"] ^ 1, labels=arrays["labels"])
@@ -205,6 +207,7 @@ def test_canaries_follow_the_images_and_the_definition_of_what_they_are_planted_
     assert planned(canaries, PLANTED) == {"dataset": 1}
 
 
+@pytest.mark.slow
 def test_a_copy_without_time_stamps_reruns_nothing(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copyfile)
     assert planned(copy) == {}

@@ -104,17 +104,22 @@ def test_edges_always_rise(low, high):
 
 @pytest.mark.slow
 def test_runs_of_2_and_of_10_images_and_of_images_all_alike_end_in_a_report(tmp_path, rng):
+    """That of 10 makes every analysis that halves can have."""
     folder = workspace.create(tmp_path / "engram")
     pixels = rng.integers(0, 256, (13, 8, 8)).astype(np.uint8)
     names = {"two": pixels[:3], "ten": pixels[:11], "alike": pixels[:1].repeat(13, axis=0)}
     for name, images in names.items():
         np.savez(folder / f"{name}.npz", images=images)
         workspace.change(folder, "datasets", **{name: {"npz": f"{name}.npz", "test_fraction": 1 / len(images)}})
-        membership = {"design": "k_fold", "folds": 2, "repeats": 2}
-        small = {"dataset": name, "membership": membership, "scored_epochs": [4], "estimators": ["corrected"]}
+        small = {"dataset": name, "estimators": ["corrected"]}
+        if name == "ten":
+            small["membership"] = {"design": "half_split", "repeats": 5}
+        else:
+            small |= {"membership": {"design": "k_fold", "folds": 2, "repeats": 2}, "scored_epochs": [4]}
+            small["analyses"] = workspace.ANALYSES
         workspace.change(folder, "experiments", **{name: workspace.TINY | small})
     workspace.change(folder, run=[*names])
-    run = workspace.snakemake(folder)
+    run = workspace.snakemake(folder, timeout=900)
     assert run.returncode == 0, run.stdout
     assert not re.search(r"Traceback|\w+Warning: ", run.stdout), run.stdout
     assert "two, corrected: p-values cannot fall below 0.25: no memorized image can be found" in run.stdout
@@ -122,3 +127,8 @@ def test_runs_of_2_and_of_10_images_and_of_images_all_alike_end_in_a_report(tmp_
     for number, name in ((2, "two"), (10, "ten"), (12, "alike")):
         assert f"of {number} training images are memorized" in page
         assert (folder / f"results/{name}/figures/grids.png").is_file()
+    made = {path.stem for path in folder.glob("results/ten/analyses/*.h5")}
+    assert made == {*catalogue.ANALYSES} - {"encoder_part", "difference_in_differences", "canaries"}
+    assert all(
+        f"<b>{figure.title}.</b>" in page for name, figure in catalogue.FIGURES.items() if {*figure.reads} & made
+    )

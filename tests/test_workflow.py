@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 
 import workspace
-from engram import catalogue
 from engram.catalogue import ANALYSES, analyses_of, figures_of
 from engram.config_given import has
 from engram.files.artifacts import read
@@ -250,6 +249,7 @@ def test_an_unusable_data_set_is_named_and_leaves_nothing(copy):
     assert not list((copy / "results/datasets").glob("*empty*"))
 
 
+@pytest.mark.slow
 def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
     shutil.rmtree(copy / "results/tiny/scores")
     bad = copy / "results/tiny/likelihood/corrected/repeat-01/epoch-4.h5"
@@ -262,21 +262,6 @@ def test_a_corrupt_artifact_is_named_and_finished_work_is_kept(copy):
     assert (copy / "results/tiny/scores/published.h5").exists()
     bad.unlink()
     assert snakemake(copy, "all_scores").returncode == 0
-
-
-@pytest.mark.slow
-def test_every_analysis_that_halves_can_have_goes_through_the_workflow(tmp_path):
-    folder = workspace.create(tmp_path / "halves")
-    halves = {"membership": {"design": "half_split", "repeats": 5}, "estimators": ["corrected"]}
-    workspace.change(folder, "experiments", tiny=workspace.TINY | halves)
-    run = snakemake(folder, timeout=900)
-    assert run.returncode == 0, run.stdout
-    made = {path.stem for path in folder.glob("results/tiny/analyses/*.h5")}
-    assert made == {*ANALYSES} - {"encoder_part", "difference_in_differences", "canaries"}
-    page = (folder / "results/report.html").read_text()
-    assert all(
-        f"<b>{figure.title}.</b>" in page for name, figure in catalogue.FIGURES.items() if {*figure.reads} & made
-    )
 
 
 @pytest.mark.slow

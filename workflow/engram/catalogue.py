@@ -29,9 +29,13 @@ REQUIRED = {
     "repeats": "the repeat of every model",
     "shadows": "shadow models, which come from other repeats, and so two repeats or more",
     "planted": "a data set with planted canaries",
+    "known_dimension": "a data set whose images have a known dimension: a manifold",
     "halves": "models trained on ten halves of the training set or more: design half_split with five repeats",
     "cohorts": "cohorts of images that enter during training, and so the design staggered",
+    "denoiser": "a model that predicts noise, as diffusion models do",
 }
+# Those that a data set has by its definition in config.yaml, by the key that says so.
+OF_DEFINITIONS = {"canaries_of": "planted", "manifold": "known_dimension"}
 
 
 def every(estimators: Estimators) -> tuple[str, ...]:
@@ -82,9 +86,10 @@ class Analysis:
     """A question to the scores or to the images: `engram.analyses.NAME.analyse` answers it in analyses/NAME.h5, by the rule NAME.
 
     `estimators` picks those whose scores it compares; an experiment in which it finds none, and so not what it `needs`, goes
-    without the analysis, as does one without what it `requires`, of REQUIRED. `columns` are its variables that have a value
-    per image (axis `sample`), and `measures` those of them that are measures of memorization. `draws_samples` says that it
-    looks at images that the full model draws, and `uses_features` that it compares images by the experiment's `features`.
+    without the analysis, as does one without what it `reads`, of READABLE and of the analyses above it, or `requires`, of
+    REQUIRED. `columns` are its variables that have a value per image (axis `sample`), and `measures` those of them that are
+    measures of memorization. `draws_samples` says that it looks at images that the full model draws, and `uses_features` that
+    it compares images by the experiment's `features`.
     """
 
     title: str
@@ -134,6 +139,15 @@ MODEL_ATTACKS = {
     "sima": "SimA",
 }
 
+# Estimators of the local dimension of the data.
+DATA_DIMENSIONS = {
+    "lid_data": "maximum likelihood",
+    "lid_data_two_nn": "TwoNN",
+    "lid_data_ess": "simplex skewness",
+    "lid_data_tle": "tight",
+    "lid_data_pca": "local components",
+}
+
 ANALYSES = {
     "duplicates": Analysis(
         "Copies",
@@ -179,6 +193,16 @@ ANALYSES = {
         columns=("share", "share_test"),
         threads=2,
         draws_samples=True,
+    ),
+    "prevention": Analysis(
+        "Prevention",
+        "Copies among samples of a diffusion model when sampling is kept away from images of low dimension, and the price.",
+        reads=("dataset", "full_model", "scores"),
+        threads=2,
+        megabytes=8000,
+        minutes=60,
+        requires=("denoiser",),
+        uses_features=True,
     ),
     "encoder_part": Analysis(
         "Encoder part",
@@ -244,6 +268,21 @@ ANALYSES = {
         requires=("cohorts",),
         measures={"effect": Measure("difference in differences", SHADOWS)},
     ),
+    "data_dimension": Analysis(
+        "Dimension of the data",
+        "Local dimension of the data at every training image, by several estimators.",
+        reads=("dataset", "scores"),
+        columns=(
+            *DATA_DIMENSIONS,
+            *(f"{name}_standard_error" for name in ("lid_data", "lid_data_two_nn", "lid_data_ess")),
+            "equal_images",
+        ),
+        threads=2,
+        measures={
+            name: Measure(f"dimension of the data: {title}", IMAGES, falls=True)
+            for name, title in DATA_DIMENSIONS.items()
+        },
+    ),
     "influence": Analysis(
         "Influence of training images",
         "Which attribution methods know on which training images log p of a test image hangs.",
@@ -283,6 +322,22 @@ ANALYSES = {
             "tracin_last_layer": Measure("TracIn, last layer", ONE_MODEL),
             "ekfac_self_influence": Measure("EK-FAC self-influence", ONE_MODEL),
         },
+    ),
+    "model_dimension": Analysis(
+        "Dimension of the model",
+        "Of which dimension is what the full model learned, at each training image.",
+        reads=("dataset", "full_model", "scores"),
+        columns=("lid_model", "lid_model_standard_error", "lid_reference"),
+        threads=2,
+        megabytes=8000,
+        minutes=240,
+        measures={"lid_model": Measure("dimension of the model", ONE_MODEL, falls=True)},
+    ),
+    "geometry": Analysis(
+        "Geometry of memorization",
+        "Why images are memorized, by the dimensions of data and model, and whether low dimension predicts the score.",
+        reads=("dataset", "data_dimension", "model_dimension", "scores"),
+        columns=("gap",),
     ),
     # What judges the others comes last.
     "agreement": Analysis(
@@ -343,6 +398,11 @@ FIGURES = {
         "Where samples crowd, against score.",
         reads=("mode_collapse", "scores", "dataset"),
     ),
+    "prevention": Figure(
+        "Prevention during sampling",
+        "Copies per 1,000 samples against the distance of samples to real images, and samples before and after.",
+        reads=("prevention", "dataset"),
+    ),
     "duplicates": Figure(
         "Copies among the images",
         "Copies among the images, or the pairs that are most alike.",
@@ -368,6 +428,11 @@ FIGURES = {
         "What entering the training does to log p of an image, by epoch and cohort.",
         reads=("difference_in_differences", "scores"),
     ),
+    "data_dimension": Figure(
+        "Dimension of the data",
+        "Distribution of the local dimension of the data, its relation to the score, and images where it is lowest and highest.",
+        reads=("data_dimension", "scores", "dataset"),
+    ),
     "influence": Figure(
         "Influence of training images on log p",
         "Linear datamodeling scores of attribution methods, and the training images that helped three test images most.",
@@ -378,6 +443,16 @@ FIGURES = {
         "Cheap predictors",
         "Rank correlation with the score of measures that need one model or none.",
         reads=("predictors", "scores"),
+    ),
+    "model_dimension": Figure(
+        "Dimension of the model",
+        "Spectra or curves behind the dimension of the model, and the dimension against the score.",
+        reads=("model_dimension", "scores"),
+    ),
+    "geometry": Figure(
+        "Geometry of memorization",
+        "The dimension of the model against that of the data, labels of images, and what low dimension predicts.",
+        reads=("geometry", "scores", "dataset"),
     ),
     "agreement": Figure(
         "Measures and the score",
@@ -416,9 +491,9 @@ PAPER_FIGURES = {
 }
 
 
-# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and whether canaries on
-# its data set.
-EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", "planted"})
+# What an experiment has whose models are trained here; whether it has measures depends on its analyses, and the rest on its data
+# set.
+EVERYTHING = frozenset({*READABLE, *REQUIRED} - {"measures", *OF_DEFINITIONS.values()})
 
 
 def analyses_of(
@@ -446,13 +521,13 @@ def _possible(
     there: Collection[str],
     chosen: Collection[str] | None,
 ) -> list[str]:
-    return [
-        name
-        for name, entry in declared.items()
-        if (chosen is None or name in chosen)
-        and entry.estimators(estimators)
-        and {*entry.reads, *entry.requires} <= {*there}
-    ]
+    """An analysis may read those before it."""
+    found: list[str] = []
+    for name, entry in declared.items():
+        is_chosen = (chosen is None or name in chosen) and entry.estimators(estimators)
+        if is_chosen and {*entry.reads, *entry.requires} <= {*there, *found}:
+            found.append(name)
+    return found
 
 
 def measures_of(analyses: Collection[str]) -> set[str]:

@@ -19,7 +19,7 @@ from engram.config_audited import is_audited
 from engram.config_experiment import in_experiment
 from engram.config_given import is_given, mixed, settings_of
 from engram.conventions import AS_PUBLISHED_AND_CORRECTED
-from engram.datasets.known import KINDS, images_of, number_planted, with_source
+from engram.datasets.known import KINDS, images_of, mistakes_in_manifold, number_planted, with_source
 from engram.datasets.paths import absent, expanded
 from engram.errors import UserError, suggest
 
@@ -204,7 +204,8 @@ def _choose_kind(definition: dict[str, Any]) -> str:
         return f"its images come from {' and '.join(there)}; write one of them"
     close = [match for key in definition for match in difflib.get_close_matches(key, kinds, 1)]
     advice = f"; did you mean {close[0]}?" if close else ""
-    return f"write one of {{subset_of, train, test}}, {{canaries_of}}, {{folder}}, {{npz}}, {{hdf5}}{advice}"
+    ways = "{subset_of, train, test}, {canaries_of}, {folder}, {npz}, {hdf5}, {manifold, train, test}"
+    return f"write one of {ways}{advice}"
 
 
 def _hint(value: Any, kind: str | list[str], key: str) -> str:
@@ -242,6 +243,8 @@ def _inconsistencies(config: dict[str, Any]) -> list[str]:
             problems += _in_subset(name, definition)
         if "canaries_of" in definition:
             problems += _in_canaries(name, defined)
+        if "manifold" in definition:
+            problems += [f"datasets.{name}{mistake}" for mistake in mistakes_in_manifold(definition)]
         black, white = definition.get("value_range", (0, 1))
         if black >= white:
             problems.append(

@@ -7,7 +7,7 @@ from engram.config_audited import in_audited, is_audited
 from engram.config_given import has, in_given, is_fitted, is_given, settings_of
 from engram.conventions import GIVEN
 from engram.datasets import sizes
-from engram.datasets.known import comes_from, images_of, with_source
+from engram.datasets.known import comes_from, images_of, in_manifold, with_source
 from engram.errors import suggest
 from engram.files import own_features
 from engram.models.known import KNOWN
@@ -197,6 +197,7 @@ def _in_cohorts(experiment: dict[str, Any]) -> list[str]:
 def _in_size_of_images(experiment: dict[str, Any], defined: dict[str, Any]) -> list[str]:
     """A size of images that the experiment's model cannot take."""
     definition = comes_from(with_source(experiment["dataset"], defined) or {})
+    definition = in_manifold(definition) if "manifold" in definition else definition
     model, side = experiment["model"]["name"], definition.get("image_size")
     if not side or "conv_vae" not in model or ":" in model or sizes.fits(side, side):
         return []

@@ -10,6 +10,7 @@ from engram import catalogue
 from engram.config_audited import is_audited
 from engram.conventions import GIVEN
 from engram.errors import suggest
+from engram.models.known import KNOWN
 
 Experiment = Mapping[str, Any]
 
@@ -68,7 +69,8 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
 
     How many repeats there are of log p that is given stands in its files, which are not opened here.
     """
-    planted = {"planted"} if "canaries_of" in defined.get(experiment.get("dataset"), {}) else set()
+    definition = defined.get(experiment.get("dataset"), {})
+    of_images = {what for key, what in catalogue.OF_DEFINITIONS.items() if key in definition}
     if not is_given(experiment):
         membership = experiment["membership"]
         design, repeats = membership["design"], membership["repeats"]
@@ -78,16 +80,22 @@ def has(experiment: Experiment, defined: Mapping[str, Any]) -> set[str]:
             "shadows": repeats < 2,
             "halves": design != "half_split" or repeats < LEAST_PAIRS_OF_HALVES,
             "cohorts": design != "staggered",
+            "denoiser": _predicts_no_noise(experiment["model"]["name"]),
         }
-        return {*catalogue.EVERYTHING, *planted} - {what for what, is_lacking in lacking.items() if is_lacking}
+        return {*catalogue.EVERYTHING, *of_images} - {what for what, is_lacking in lacking.items() if is_lacking}
     optional = {
         "dataset": "images" in experiment or "dataset" in experiment,
         "epochs": not isinstance(experiment["log_px"], str),
         "several_epochs": len(scored_epochs(experiment)) > 1,
         "repeats": "repeat" in experiment["membership"],
     }
-    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *planted}
+    there = {"membership", "likelihoods", "last_likelihoods", "scores", "shadows", *of_images}
     return there | {what for what, is_there in optional.items() if is_there}
+
+
+def _predicts_no_noise(model: str) -> bool:
+    """Whether a model is one of engram's, and no diffusion model: of engram's, only these have a bound. A user's own may be one."""
+    return model in KNOWN and "bound" not in KNOWN[model].proposals
 
 
 def mixed(name: str, experiment: Any) -> Iterator[str]:

@@ -19,6 +19,7 @@ from engram.scores import intervals
 from engram.scores.intervals import Interval
 
 TOP = 0.05  # the share of images of highest score that a measure should find
+COPIES = "recurrence"  # the column that counts an image's copies among samples
 SHOWN = 5  # images of the greatest disagreement, of either kind
 UNDEFINED = Interval(np.nan, np.nan, np.nan)
 
@@ -80,12 +81,15 @@ def upwards(table: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def analyse(given: Inputs) -> Answer:
-    """Of every measure: rank correlation with the score, area under the curve for the images of highest score and for those
-    memorized at FDR 5 %, and the images of greatest disagreement; and rank correlations between measures."""
+    """Of every measure: rank correlation with the score, area under the curve for the images of highest score, for those
+    memorized at FDR 5 % and for those that samples copy, and the images of greatest disagreement; and rank correlations between
+    measures. The score itself is judged by copies, too."""
     table = given.measures
     score, sample, by_name = table["score"].values, table["sample"].values, upwards(table)
     values = np.array([*by_name.values()])
     high, memorized = score >= np.quantile(score, 1 - TOP), table["q_value"].values <= FDR
+    copied = table[COPIES].values > 0 if COPIES in table else np.zeros(len(score), dtype=bool)
+    of_copies = "area under the ROC curve for images that samples of the full model copy"
     found = np.array([disagreements(measure, score) for measure in values])
     of_measure = ("measure",)
     variables = {
@@ -95,6 +99,8 @@ def analyse(given: Inputs) -> Answer:
         **_variables("spearman", "rank correlation with the score", [_spearman(each, score) for each in values]),
         **_variables("area_high", "area under the ROC curve for the 5 % of highest score", _detect(values, high)),
         **_variables("area_memorized", "area under the ROC curve for images at FDR 5 %", _detect(values, memorized)),
+        **_variables("area_copied", of_copies, _detect(values, copied)),
+        **intervals.variables("area_copied_by_score", detection(score, copied), f"{of_copies}, by the score", ()),
         "between": variable(("measure", "other"), between(values), "1", "rank correlation of two measures", True),
         "disagreement": variable(
             ("measure", "side", "rank"),
@@ -104,7 +110,8 @@ def analyse(given: Inputs) -> Answer:
         ),
     }
     summary = {"ceiling": ceiling(float(table.attrs["split_half_reliability"])), "estimator": table.attrs["estimator"]}
-    return Answer(variables, {"top": TOP, "fdr": FDR}, summary | {"memorized": int(memorized.sum())})
+    numbers = {"memorized": int(memorized.sum()), "copied": int(copied.sum())}
+    return Answer(variables, {"top": TOP, "fdr": FDR}, summary | numbers)
 
 
 def _spearman(measure: np.ndarray, score: np.ndarray) -> Interval:

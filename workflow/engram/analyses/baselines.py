@@ -4,15 +4,15 @@ An image that is far from all others can only be learned by heart, so these are 
 beat. Distances are Euclidean between pixels in [0, 1].
 """
 
-from itertools import combinations_with_replacement
-
 import numpy as np
 import torch
 from scipy.linalg import eigh
 
+from engram.geometry.nearest import nearest_others
+
 NEIGHBOURS = 5
 COMPONENTS = 50  # principal components of the leverage, fixed beforehand
-BLOCK = 2048  # images that are compared with as many others, or are float64, at once
+BLOCK = 2048  # images that are float64 at once
 FLAT = 1e-10  # of the largest variance: along components below it the images do not differ
 WHITE = 255
 
@@ -20,34 +20,13 @@ WHITE = 255
 def distance_to_nearest(images: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
     """Mean distance of each image to the nearest others, (n,), from `images` (n, pixels) uint8; NaN of a single image.
 
-    Copies count like any other image: one that has five copies is at distance 0. Exact: sums of products of grey levels are whole
-    numbers, which double precision holds.
+    Copies count like any other image: one that has five copies is at distance 0. Distances are exact (engram.geometry.nearest).
 
     >>> distance_to_nearest(np.array([[0], [255], [255]], dtype=np.uint8), neighbours=2)
     array([1. , 0.5, 0.5])
     """
-    n = len(images)
-    parts = torch.from_numpy(images).split(BLOCK)
-    nearest = torch.full((n, min(neighbours, n - 1)), torch.inf, dtype=torch.float64)
-    kept = nearest.split(BLOCK)
-    for row, column in combinations_with_replacement(range(len(parts)), 2):
-        squared = _squared_distances(parts[row].double(), parts[column].double())
-        if row == column:
-            squared.fill_diagonal_(torch.inf)  # an image is none of its own neighbours
-        else:
-            _keep_nearest(kept[column], squared.T)
-        _keep_nearest(kept[row], squared)
-    return (nearest.sqrt().mean(1) / WHITE).numpy()
-
-
-def _squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return torch.addmm(x.square().sum(1)[:, None] + y.square().sum(1), x, y.T, alpha=-2)
-
-
-def _keep_nearest(nearest: torch.Tensor, squared: torch.Tensor) -> None:
-    """Put the smallest of both in each row into `nearest`, (rows, neighbours), in place."""
-    closest = squared.topk(min(nearest.shape[1], squared.shape[1]), largest=False).values
-    nearest.copy_(torch.cat([nearest, closest], 1).topk(nearest.shape[1], largest=False).values)
+    distance = torch.from_numpy(nearest_others(images, neighbours).distance)
+    return (distance.mean(1) / WHITE).numpy()
 
 
 def leverage(images: np.ndarray, components: int = COMPONENTS) -> np.ndarray:

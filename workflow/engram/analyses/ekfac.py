@@ -10,7 +10,8 @@ would lose if it were left out of the training.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,13 +22,15 @@ DAMPING = 0.1  # added to the eigenvalues of a layer, in units of their mean (Gr
 Block = Iterable[tuple[str, Factors]]  # some images' factors of every layer, by name
 
 
-class Curvature(NamedTuple):
+@dataclass(frozen=True)
+class Curvature:
     """F of one layer's weights, a matrix (r, c): eigenvectors (r, r) and (c, c) in columns, and eigenvalues (r, c)."""
 
     of_rows: Tensor
     of_columns: Tensor
     eigenvalues: Tensor
 
+    @cached_property
     def inverse(self) -> Tensor:
         """Eigenvalues of (F + damping)^-1, (r, c); of a layer without any gradient 0, the pseudo-inverse's."""
         damped = self.eigenvalues + DAMPING * self.eigenvalues.mean()
@@ -39,12 +42,12 @@ class Curvature(NamedTuple):
 
     def self_influence(self, factors: Factors) -> Tensor:
         """g'(F + damping)^-1 g of the layer's gradients g of n images, (n,)."""
-        return _weighted_squares(self.projected(factors), self.inverse())
+        return _weighted_squares(self.projected(factors), self.inverse)
 
     def preconditioned(self, gradients: Tensor) -> Tensor:
         """(F + damping)^-1 g of gradients (..., r, c), in their shape: its product with another gradient is their influence."""
         projected = self.of_rows.T @ gradients @ self.of_columns
-        return self.of_rows @ (projected * self.inverse()) @ self.of_columns.T
+        return self.of_rows @ (projected * self.inverse) @ self.of_columns.T
 
 
 def fit(blocks: Callable[[], Iterable[Block]]) -> dict[str, Curvature]:
@@ -59,7 +62,7 @@ def fit(blocks: Callable[[], Iterable[Block]]) -> dict[str, Curvature]:
     for block in blocks():
         for name, factors in block:
             squares[name] += _sum_of_squares(bases[name].projected(factors)) / images
-    return {name: basis._replace(eigenvalues=squares[name]) for name, basis in bases.items()}
+    return {name: replace(basis, eigenvalues=squares[name]) for name, basis in bases.items()}
 
 
 def _second_moments(factors: Factors) -> tuple[Tensor, Tensor]:

@@ -14,24 +14,26 @@ from torch import Tensor, nn
 from engram.analyses import ekfac
 from engram.analyses.ekfac import Curvature
 from engram.analyses.gradients import Factors
-from engram.analyses.projected_gradients import Images
+from engram.analyses.judged_images import JudgedImages
+from engram.analyses.objective import differentiated
+from engram.analyses.projected_gradients import AT_ONCE
 
 TOLERANCE = 0.03
 DRAW = 0  # the draw of x and noise whose gradients are taken: that of x which likelihoods judge
 
 
-def why_not(model: nn.Module, images: Images) -> str | None:
+def why_not(model: nn.Module, judged: JudgedImages) -> str | None:
     """Why a model has no influence by EK-FAC here, in words; None if it has."""
-    differentiated = images.differentiated(model)
-    uses = differentiated(*images.given(model, DRAW, slice(None, 1))).layers()
-    if differentiated.others or any(factors.rows.shape[1] > 1 for _, factors in uses):
+    gradients = differentiated(model, judged)
+    uses = gradients(*judged.part(slice(1)).given(model, DRAW)).layers()
+    if gradients.others or any(factors.rows.shape[1] > 1 for _, factors in uses):
         return "influence by EK-FAC is computed for models of linear layers alone"
     return None
 
 
-def influence(model: nn.Module, images: Images, train: int) -> Tensor:
+def influence(model: nn.Module, judged: JudgedImages, train: int) -> Tensor:
     """Of the first `train` of the images on log p (or its bound) of the others, (train, others); higher if they raise it."""
-    fitted_on, tests = images.first(train), images.beyond(train)
+    fitted_on, tests = judged.part(slice(train)), judged.part(slice(train, None))
     curvatures = ekfac.fit(lambda: (layers for _, layers in _blocks(model, fitted_on)))
     weights = {name: separable(curvature) for name, curvature in curvatures.items()}
     known: dict[str, list[Factors]] = {name: [] for name in curvatures}
@@ -41,7 +43,7 @@ def influence(model: nn.Module, images: Images, train: int) -> Tensor:
     of_tests = {
         name: Factors(*(torch.cat(parts) for parts in zip(*of_layer, strict=True))) for name, of_layer in known.items()
     }
-    tau = torch.zeros(train, len(tests.rows))
+    tau = torch.zeros(train, len(tests))
     for part, layers in _blocks(model, fitted_on):
         for name, factors in layers:
             tau[part] += products(curvatures[name].projected(factors), of_tests[name], *weights[name])
@@ -52,7 +54,7 @@ def separable(curvature: Curvature) -> tuple[Tensor, Tensor]:
     """a (q, r) and b (q, c) such that the sum over q of a_q b_q' is the inverse of the damped eigenvalues, (r, c)."""
     damped = curvature.eigenvalues + ekfac.DAMPING * curvature.eigenvalues.mean()
     of_rows, of_columns = (damped.mean(axis).sqrt().clamp_min(torch.finfo(damped.dtype).tiny) for axis in (1, 0))
-    left, values, right = torch.linalg.svd(of_rows[:, None] * curvature.inverse() * of_columns, full_matrices=False)
+    left, values, right = torch.linalg.svd(of_rows[:, None] * curvature.inverse * of_columns, full_matrices=False)
     left_out = values.square().flip(0).cumsum(0).flip(0).sqrt()
     kept = max(1, int((left_out > TOLERANCE * left_out[0]).sum()))
     return (left[:, :kept] * values[:kept] / of_rows[:, None]).T, right[:kept] / of_columns
@@ -68,7 +70,8 @@ def products(train: Factors, test: Factors, of_rows: Tensor, of_columns: Tensor)
     return (between(train.rows, test.rows, of_rows) * between(train.columns, test.columns, of_columns)).sum(0)
 
 
-def _blocks(model: nn.Module, images: Images) -> Iterator[tuple[slice, Iterator[tuple[str, Factors]]]]:
+def _blocks(model: nn.Module, judged: JudgedImages) -> Iterator[tuple[slice, Iterator[tuple[str, Factors]]]]:
     """Some images at a time, with the factors of every layer."""
-    differentiated = images.differentiated(model)
-    return ((part, differentiated(*images.given(model, DRAW, part)).layers()) for part in images.parts(model))
+    gradients = differentiated(model, judged)
+    parts = judged.parts(min(AT_ONCE, gradients.images_at_once))
+    return ((here, gradients(*part.given(model, DRAW)).layers()) for here, part in parts)

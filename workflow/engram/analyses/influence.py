@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from engram.analyses import attribution, ekfac_influence, linear_datamodeling, projected_gradients
 from engram.analyses.inputs import Answer, Inputs
+from engram.analyses.judged_images import JudgedImages
 from engram.analyses.linear_datamodeling import Resamples
-from engram.analyses.projected_gradients import Images
+from engram.analyses.objective import why_no_gradients
 from engram.files.artifacts import AXES, variable
 from engram.randomness import generator
 from engram.scores import intervals
@@ -68,11 +69,10 @@ class Benchmark:
         return Outcome(np.full((len(self.repeat), len(self.tests)), np.nan), nobody)
 
     @cached_property
-    def images(self) -> Images:
+    def images(self) -> JudgedImages:
         """The training images, then the test images."""
-        rows, dataset = np.concatenate([self.train, self.tests]), self.given.dataset
-        pixels, labels = torch.from_numpy(dataset["images"].values[rows]), dataset["label"].values[rows]
-        return Images(pixels, rows, labels, str(dataset.attrs["dataset"]), self.given.seed)
+        rows = np.concatenate([self.train, self.tests])
+        return JudgedImages.of(self.given.dataset, rows, self.given.seed, "gradients")
 
     def features(self, model: nn.Module) -> tuple[Tensor, Tensor]:
         """Projected gradients of the training images and of the test images."""
@@ -87,6 +87,8 @@ def analyse(given: Inputs) -> Answer:
     outcomes, lacking, self_influence = _outcomes(benchmark)
     log_px = [_log_px(given.last_likelihoods[estimator], comparison, benchmark.tests) for estimator in given.scores]
     variables = _axes(benchmark, list(given.scores)) | _of_methods(outcomes) | _scores(outcomes, log_px, benchmark)
+    taken = {name: outcome.seconds for name, outcome in outcomes.items()}
+    taken["trak_self_influence"] = taken["trak"]
     meaning = "TRAK's influence of the image on its own log p, mean over the ensemble"
     variables["trak_self_influence"] = variable(("sample",), self_influence, "1", meaning, may_be_undefined=True)
     return Answer(
@@ -94,14 +96,14 @@ def analyse(given: Inputs) -> Answer:
         {"epoch": given.epoch, "test_images": len(benchmark.tests), "features": projected_gradients.FEATURES},
         _summary(benchmark),
         lacking,
-        {"trak_self_influence": outcomes["trak"].seconds},
+        {name: seconds for name, seconds in taken.items() if name not in lacking},
     )
 
 
 def _outcomes(benchmark: Benchmark) -> tuple[dict[str, Outcome], dict[str, str], np.ndarray]:
     """Of every method; why some are lacking; and the self-influence of every training image."""
     full = benchmark.given.full_model(benchmark.given.epoch)
-    outcomes, reason = of_pixels(benchmark), projected_gradients.why_none(full, benchmark.images)
+    outcomes, reason = of_pixels(benchmark), why_no_gradients(full, benchmark.images)
     lacking = dict.fromkeys([*METHODS[len(BASELINES) :], "trak_self_influence"], reason) if reason else {}
     self_influence = np.full(len(benchmark.train), np.nan)
     if reason is None:
@@ -119,10 +121,10 @@ def _outcomes(benchmark: Benchmark) -> tuple[dict[str, Outcome], dict[str, str],
 
 def of_pixels(benchmark: Benchmark) -> dict[str, Outcome]:
     """The baselines, which train nothing."""
-    images, n, outcomes = benchmark.images, len(benchmark.train), {}
+    pixels, n, outcomes = torch.from_numpy(benchmark.images.images), len(benchmark.train), {}
     for name in BASELINES:
         started = time.perf_counter()
-        tau = getattr(attribution, name)(images.first(n).pixels, images.beyond(n).pixels)
+        tau = getattr(attribution, name)(pixels[:n], pixels[n:])
         outcomes[name] = benchmark.outcome(tau, time.perf_counter() - started)
     return outcomes
 
@@ -185,17 +187,9 @@ def _axes(benchmark: Benchmark, estimators: list[str]) -> dict[str, tuple]:
 
 def _of_methods(outcomes: Mapping[str, Outcome]) -> dict[str, tuple]:
     """What does not hang on the estimator."""
-    helpful, meaning = [outcome.most_helpful for outcome in outcomes.values()], "indices of the training images"
-    seconds = [outcome.seconds for outcome in outcomes.values()]
-    return {
-        "most_helpful": variable(
-            ("attribution", "shown", "place"),
-            helpful,
-            "1",
-            f"{meaning} with the largest attribution to the first test images",
-        ),
-        "seconds": variable(("attribution",), seconds, "s", "time that the attribution took", True),
-    }
+    helpful = [outcome.most_helpful for outcome in outcomes.values()]
+    meaning = "indices of the training images with the largest attribution to the first test images"
+    return {"most_helpful": variable(("attribution", "shown", "place"), helpful, "1", meaning)}
 
 
 def _scores(outcomes: Mapping[str, Outcome], log_px: list[np.ndarray], benchmark: Benchmark) -> dict[str, tuple]:

@@ -1,7 +1,7 @@
 """What an analysis is given, and what it answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class Inputs:
     of a repeat, one a fold. `likelihoods` are the files of every repeat by estimator and scored epoch, `last_likelihoods` those
     of the last scored epoch by estimator. `training` are the settings by which the full model was trained, None if it was fitted.
     `features` are as config.yaml names them (engram.analyses.features), None for pixels. `measures` is the table of
-    engram.analyses.measures.
+    engram.analyses.measures, and `analyses` are the artifacts of other analyses by name.
     """
 
     experiment: str
@@ -32,6 +32,7 @@ class Inputs:
     measures: xr.Dataset | None = None
     training: Mapping[str, Any] | None = None
     features: str | None = None
+    analyses: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def first(self) -> xr.Dataset:

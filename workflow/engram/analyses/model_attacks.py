@@ -31,11 +31,12 @@ from engram.scores.stage import Comparison
 REPEATS = 10  # whose models are targets: those of more would cost more and tell little more
 SAMPLES = 1000  # of each target
 DRAWS = 8  # of z for each image
+AT_ONCE = 256  # images
 
 
 def reconstruction(model: image_attacks.ReconstructingModel, x: Tensor, block: JudgedImages) -> Tensor:
     """The attack of engram.analyses.image_attacks, with the same draws of z for all models."""
-    noise = block.normals("z", (DRAWS, *noise_of_sample(model, x))).to(x).transpose(0, 1)
+    noise = block.normals((DRAWS, *noise_of_sample(model, x)), "z", block.dataset).to(x).transpose(0, 1)
     return image_attacks.reconstruction(model, x, block.pixels().to(x), noise)
 
 
@@ -48,7 +49,7 @@ def by_noise(attack: Attack, model: DenoisingModel, x: Tensor, block: JudgedImag
         parts = zip(*(values.split(at_once) for values in (z, gamma, *label)), strict=True)
         return torch.cat([model.predict_noise(*part) for part in parts])
 
-    return attack(predict, x, block.normals("epsilon", block.shape).to(x))
+    return attack(predict, x, block.normals(block.shape, "epsilon", block.dataset).to(x))
 
 
 OF_SAMPLES = "nearest_sample", "monte_carlo"
@@ -67,7 +68,7 @@ def attack(
 ) -> dict[str, np.ndarray]:
     """Every attack that the models offer what it needs for: by name (models, n) float32. Adds to `seconds` what each took."""
     names = [name for name in ATTACKS if name not in why_not(models[0])]
-    scores = {name: np.empty((len(models), len(judged.rows)), dtype=np.float32) for name in names}
+    scores = {name: np.empty((len(models), len(judged)), dtype=np.float32) for name in names}
     for row, model in enumerate(models) if {*OF_SAMPLES} <= {*names} else ():
         with _timed(seconds, *OF_SAMPLES):
             samples = torch.cat([*sample(model, SAMPLES, judged.seed, "model_attacks", experiment)])
@@ -76,7 +77,7 @@ def attack(
             epsilon = image_attacks.median_distance(nearest)
             scores["monte_carlo"][row] = image_attacks.monte_carlo(judged.images, samples, epsilon)
     of_blocks = [name for name in OF_BLOCKS if name in names]
-    for here, block in judged.blocks() if of_blocks else ():
+    for here, block in judged.parts(AT_ONCE) if of_blocks else ():
         x = block.x(models[0])
         for name in of_blocks:
             with _timed(seconds, name):
@@ -119,7 +120,8 @@ def analyse(given: Inputs) -> Answer:
     comparison = Comparison.of(given.membership)
     targets = comparison.repeat < REPEATS
     is_in, repeat = comparison.is_in[targets], comparison.repeat[targets]
-    scores, lacking, seconds = _of_targets(given, JudgedImages.of(given, comparison.images), repeat)
+    judged = JudgedImages.of(given.dataset, comparison.images, given.seed, "model attacks")
+    scores, lacking, seconds = _of_targets(given, judged, repeat)
     curves = roc.rocs(scores, is_in, given.seed)
     for name, calibrated in CALIBRATED.items():  # one at a time, which bounds memory
         curves |= roc.rocs({calibrated: minus_out_shadows(scores[name], is_in, repeat)}, is_in, given.seed)
@@ -139,7 +141,7 @@ def analyse(given: Inputs) -> Answer:
 
 def _of_targets(given: Inputs, judged: JudgedImages, repeat: np.ndarray) -> tuple[dict, dict, Counter]:
     """Every attack's scores (targets, n) float32, NaN where the models cannot have it, why not, and seconds, all by name."""
-    scores = {name: np.full((len(repeat), len(judged.rows)), np.nan, dtype=np.float32) for name in ATTACKS}
+    scores = {name: np.full((len(repeat), len(judged)), np.nan, dtype=np.float32) for name in ATTACKS}
     lacking, seconds = {}, Counter()
     for number in np.unique(repeat):
         models = given.models[number](given.epoch)

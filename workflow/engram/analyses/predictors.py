@@ -16,15 +16,9 @@ from torch import nn
 
 from engram.analyses import baselines, ekfac
 from engram.analyses.inputs import Answer, Inputs
-from engram.analyses.objective import Judged, way_to_log_px
-from engram.analyses.self_influence import (
-    differentiated,
-    ekfac_self_influence,
-    rate_at,
-    squared_norms,
-    why_no_gradients,
-)
-from engram.errors import UserError
+from engram.analyses.judged_images import JudgedImages
+from engram.analyses.objective import differentiated, draws_of, log_px, way_to_log_px, why_no_gradients
+from engram.analyses.self_influence import ekfac_self_influence, rate_at, squared_norms
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
 from engram.randomness import generator
@@ -75,7 +69,7 @@ class Found:
 
 def analyse(given: Inputs) -> Answer:
     """Every predictor of every scored image, and its rank correlation with each estimator's score at the last scored epoch."""
-    judged = Judged(given.dataset, given.first["sample"].values, given.seed)
+    judged = JudgedImages.of(given.dataset, given.first["sample"].values, given.seed, "objective")
     found = Found()
     _from_images(given.dataset, judged.rows, found)
     full_model = given.full_model(given.epoch)
@@ -83,7 +77,7 @@ def analyse(given: Inputs) -> Answer:
     _from_gradients(given, full_model, judged, found)
     settings = {
         "epochs": _epochs(given),
-        "draws": judged.draws(full_model),
+        "draws": draws_of(full_model),
         "log_px": way_to_log_px(full_model),
         "components": baselines.COMPONENTS,
         "damping": ekfac.DAMPING,
@@ -119,11 +113,11 @@ def _from_images(dataset: xr.Dataset, scored: np.ndarray, found: Found) -> None:
         found.put(name, values[np.searchsorted(train, scored)], seconds)
 
 
-def _from_log_px(given: Inputs, full_model: nn.Module, judged: Judged, found: Found) -> None:
+def _from_log_px(given: Inputs, full_model: nn.Module, judged: JudgedImages, found: Found) -> None:
     if way_to_log_px(full_model) is None:
         found.lack("the full model offers no way to log p", *BY_LOG_PX)
         return
-    each = [_timed(lambda epoch=epoch: -judged.log_px(given.full_model(epoch))) for epoch in _epochs(given)]
+    each = [_timed(lambda epoch=epoch: -log_px(given.full_model(epoch), judged)) for epoch in _epochs(given)]
     loss, seconds = (list(part) for part in zip(*each, strict=True))
     found.put("surprisal", loss[-1], seconds[-1])
     if len(loss) < 2:
@@ -133,15 +127,12 @@ def _from_log_px(given: Inputs, full_model: nn.Module, judged: Judged, found: Fo
     found.put("loss_drop", loss[0] - loss[-1], seconds[0] + seconds[-1])
 
 
-def _from_gradients(given: Inputs, full_model: nn.Module, judged: Judged, found: Found) -> None:
-    why_not = why_no_gradients(full_model)
-    try:
-        model = None if why_not else differentiated(full_model, judged)
-    except UserError as error:
-        why_not = str(error)
+def _from_gradients(given: Inputs, full_model: nn.Module, judged: JudgedImages, found: Found) -> None:
+    why_not = why_no_gradients(full_model, judged)
     if why_not:
         found.lack(why_not, *BY_GRADIENTS)
         return
+    model = differentiated(full_model, judged)
     _from_squared_norms(given, judged, found, last_layer=bool(model.layers))
     if model.layers:
         found.put("ekfac_self_influence", *_timed(lambda: ekfac_self_influence(model, judged)))
@@ -149,7 +140,7 @@ def _from_gradients(given: Inputs, full_model: nn.Module, judged: Judged, found:
         found.lack("the model has no linear or convolutional layer", "tracin_last_layer", "ekfac_self_influence")
 
 
-def _from_squared_norms(given: Inputs, judged: Judged, found: Found, last_layer: bool) -> None:
+def _from_squared_norms(given: Inputs, judged: JudgedImages, found: Found, last_layer: bool) -> None:
     """The gradients' norms, and their sums over epochs, of all parameters and, if there is one, of the `last_layer`."""
     each = [
         _timed(lambda epoch=epoch: squared_norms(differentiated(given.full_model(epoch), judged), judged))

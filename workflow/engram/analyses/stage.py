@@ -11,6 +11,18 @@ from typing import Any
 from engram.analyses.inputs import Inputs
 from engram.files import artifacts, inputs, provenance
 
+# What else than another analysis can be read of an experiment (engram.catalogue.READABLE, whose change must rerun nothing).
+OF_EXPERIMENT = (
+    "dataset",
+    "membership",
+    "models",
+    "full_model",
+    "likelihoods",
+    "last_likelihoods",
+    "scores",
+    "measures",
+)
+
 
 def run(
     name: str,
@@ -25,7 +37,8 @@ def run(
     """Ask `engram.analyses.NAME.analyse` and write its answer to `output`, an artifact of kind `name`.
 
     `paths` are those of what the analysis reads: dataset, membership, full_model, models, one for each repeat, scores, one for
-    each of `estimators` (None where it reads no scores), likelihoods and last_likelihoods, of all of these, and measures.
+    each of `estimators` (None where it reads no scores), likelihoods and last_likelihoods, of all of these, measures, and other
+    analyses by their names.
     `features` are those of the experiment, if the analysis uses any but pixels.
     """
     started = time.perf_counter()
@@ -67,6 +80,7 @@ def read(
         measures=artifacts.read(paths["measures"], "measures") if "measures" in paths else None,
         training=_training(paths["full_model"]) if "full_model" in paths else None,
         features=features,
+        analyses={name: artifacts.read(path, name) for name, path in paths.items() if name not in OF_EXPERIMENT},
     )
 
 

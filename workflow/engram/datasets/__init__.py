@@ -54,8 +54,9 @@ def make(
     """The images of data set `name`: training images first, then test images.
 
     `definition` is the config's entry under `datasets`, None for a name of `known()`. It has one of the keys subset_of,
-    canaries_of, folder, npz, hdf5, and those that docs/own_images.md and docs/canaries.md explain beside it. Canaries in a data
-    set that is not built in need its definition, too: see `engram.datasets.known.with_source`.
+    canaries_of, folder, npz, hdf5, manifold, and those that docs/own_images.md, docs/canaries.md and docs/data_dimension.md
+    explain beside it. Canaries in a data set that is not built in need its definition, too: see
+    `engram.datasets.known.with_source`.
     Published files are read from the folder `data_root` (see `mirror_folder`), or downloaded once to `download_dir`.
 
     Raises UserError for a name, a definition or a file that cannot be used.
@@ -122,6 +123,8 @@ def write(
         variables["dose"] = variable(
             sample, image_set.dose, "1", "times a planted image stands among the training images; 0 = not planted"
         )
+    if image_set.dimension is not None:
+        variables["dimension"] = variable(sample, image_set.dimension, "1", "known dimension of the data at the image")
     summarized = summary.summarize(image_set)
     attributes = provenance.attributes("", SEED, {"dataset": name, "definition": definition}, **more)
     attributes |= {

@@ -96,7 +96,9 @@ def _marked(image_set: ImageSet, place: np.ndarray, kind: np.ndarray, dose: np.n
     group = np.full(n, duplicates.ALONE) if image_set.group is None else image_set.group.copy()
     several = place[dose > 1]
     group[several] = group.max(initial=duplicates.ALONE) + 1 + np.arange(len(several))
-    return replace(image_set, canary=canary, dose=doses, group=group)
+    return replace(
+        image_set, canary=canary, dose=doses, group=group, dimension=None
+    )  # nobody knows that of a planted image
 
 
 def _replaced(image_set: ImageSet, place: np.ndarray, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:

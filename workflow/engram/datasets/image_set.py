@@ -18,7 +18,8 @@ class ImageSet:
     path: (n,) text, the image's file relative to its folder, with forward slashes, or its index in its array;
     group: (n,) int64, -1 = none, or None where the source tells no groups; reading: what was met on the way;
     canary: (n,) text, what was planted (engram.datasets.canaries), empty for other images; dose: (n,) int32, how many times a
-    planted image stands among the training images, else 0; both None where nothing was planted.
+    planted image stands among the training images, else 0; both None where nothing was planted;
+    dimension: (n,) float, that of the data at the image (engram.datasets.manifolds), or None where nobody knows.
     """
 
     images: np.ndarray
@@ -33,10 +34,11 @@ class ImageSet:
     reading: Reading = field(default_factory=Reading)
     canary: np.ndarray | None = None
     dose: np.ndarray | None = None
+    dimension: np.ndarray | None = None
 
     def take(self, rows: np.ndarray, **changes: object) -> "ImageSet":
         """The images `rows`, in that order, with other fields replaced by `changes`."""
-        optional = [name for name in ("group", "canary", "dose") if getattr(self, name) is not None]
+        optional = [name for name in ("group", "canary", "dose", "dimension") if getattr(self, name) is not None]
         names = ["images", "labels", "split", "source_index", "path", *optional]
         return replace(self, **({name: getattr(self, name)[rows] for name in names} | changes))
 

@@ -3,6 +3,7 @@
 A rule's content hash follows `modules_of`, so that a change to one source does not rebuild data sets of the others.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # name -> loader(name, data_root, download_dir)
@@ -28,11 +29,21 @@ KINDS = {
     "folder": "engram.datasets.folder:load",
     "npz": "engram.datasets.arrays:load",
     "hdf5": "engram.datasets.arrays:load",
+    "manifold": "engram.datasets.manifolds:load",
 }
 SAMPLING = "engram.datasets.sampling"  # what `subset_of` takes beside the modules of its source
 PLANTING = "engram.datasets.canaries"  # and `canaries_of`
 # What `canaries_of` plants unless told otherwise: for each of the doses so many copies, and so many of the other kinds.
 CANARIES: dict[str, Any] = {"doses": [1, 2, 4, 8], "copies": 20, "near_copies": 20, "outliers": 20, "noise": 20}
+# Settings that a manifold takes, by its name; and what it has unless told otherwise.
+MANIFOLDS = {
+    "subspace": ("dimension",),
+    "sphere": ("dimension",),
+    "mixture": ("dimensions",),
+    "lollipop": ("copies",),
+    "circle_with_point": ("copies",),
+}
+MANIFOLD: dict[str, Any] = {"image_size": 16, "copies": 10}
 SOURCE = "definition_of_source"  # key under which `with_source` hands on the definition of what canaries are planted in
 
 
@@ -69,6 +80,47 @@ def number_planted(definition: dict[str, Any]) -> int:
     return len(asked["doses"]) * asked["copies"] + asked["near_copies"] + asked["outliers"] + asked["noise"]
 
 
+def in_manifold(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a manifold, as its definition states them or by default."""
+    return MANIFOLD | dict(definition)
+
+
+def coordinates_of(asked: Mapping[str, Any]) -> int:
+    """How many coordinates a manifold lies in, of which images have one a pixel."""
+    match asked["manifold"]:
+        case "subspace":
+            return asked["dimension"]
+        case "sphere":
+            return asked["dimension"] + 1
+        case "mixture":
+            return max(asked["dimensions"]) + len(asked["dimensions"])
+        case _:
+            return 2
+
+
+def mistakes_in_manifold(definition: Mapping[str, Any]) -> Iterator[str]:
+    """One line per mistake between the keys of a manifold, to stand behind the name of its data set.
+
+    >>> list(mistakes_in_manifold({"manifold": "sphere", "dimension": 256, "train": 100, "test": 10}))
+    [': its sphere lies in 257 coordinates, but images of 16 x 16 have 256 pixels; state a larger image_size']
+    """
+    manifold, asked = definition["manifold"], in_manifold(definition)
+    takes, side = MANIFOLDS[manifold], asked["image_size"]
+    lacking = [key for key in takes if key not in asked]
+    for key in ("dimension", "dimensions", "copies"):
+        if key in definition and key not in takes:
+            yield f" has {key}, which a {manifold} does not take; leave it out"
+    for key in lacking:
+        yield f" lacks {key}, which a {manifold} needs"
+    if not lacking and coordinates_of(asked) > side**2:
+        yield (
+            f": its {manifold} lies in {coordinates_of(asked)} coordinates, but images of {side} x {side} have {side**2} pixels; "
+            "state a larger image_size"
+        )
+    if "copies" in takes and asked["copies"] >= asked["train"]:
+        yield f".train is {asked['train']}, of which {asked['copies']} are copies of a point; state more, or fewer copies"
+
+
 def modules_of(name: str, definition: dict[str, Any] | None) -> list[str]:
     """Modules that `engram.datasets.make(name, definition)` imports by name: [] for a name or a definition it refuses.
 
@@ -98,7 +150,8 @@ def images_of(name: str, definition: dict[str, Any] | None = None) -> tuple[int,
         return IMAGES.get(name)
     if "canaries_of" in definition:
         return _with_canaries(definition)
-    return (definition["train"], definition["test"]) if "subset_of" in definition else None
+    states_them = "subset_of" in definition or "manifold" in definition
+    return (definition["train"], definition["test"]) if states_them else None
 
 
 def _with_canaries(definition: dict[str, Any]) -> tuple[int, int] | None:

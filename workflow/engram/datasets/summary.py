@@ -29,7 +29,8 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
     classes: name -> [training, test images], 50 at most, and more_classes; value_range: [darkest, brightest level];
     duplicates: images equal to an earlier one, within_training and within_test, and test images equal to a training image,
     across_split; groups_across_split: number of groups with training and test images; planted: kind of canary -> {dose: number
-    of images planted that many times}, {} where there are none.
+    of images planted that many times}, {} where there are none; dimensions: known dimension of the data -> [training, test
+    images], {} where nobody knows.
     """
     reading, test = image_set.reading, image_set.split == TEST
     spread = _spread(image_set.images)
@@ -47,6 +48,7 @@ def summarize(image_set: ImageSet) -> dict[str, Any]:
         "more_classes": max(0, len(classes) - CLASSES),
         "duplicates": _duplicates(image_set.images, test),
         "planted": _planted(image_set),
+        "dimensions": _dimensions(image_set),
         "groups_across_split": _groups_across(image_set.group, test),
         "constant": _counted(list(image_set.path[spread[:, 0] == spread[:, 1]])),
         "value_range": [int(spread[:, 0].min()), int(spread[:, 1].max())],
@@ -68,6 +70,9 @@ def rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         shown = [f"{name} ({train} + {test})" for name, (train, test) in summary["classes"].items()]
         more = f" and {summary['more_classes']} more" if summary["more_classes"] else ""
         lines.append(("classes (training + test)", ", ".join(shown) + more))
+    if summary.get("dimensions"):
+        shown = [f"{name} ({train} + {test})" for name, (train, test) in summary["dimensions"].items()]
+        lines.append(("known dimension (training + test)", ", ".join(shown)))
     if summary.get("planted"):
         lines.append(("planted", "; ".join(_words(kind, doses) for kind, doses in summary["planted"].items())))
     return lines + oddities(summary)
@@ -77,8 +82,10 @@ def oddities(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lines that a user should look at: what was left out, what may be wrong."""
     lines = [("left out", _kind(kind, counted)) for kind, counted in summary["skipped"].items()]
     lines += [("note", _kind(kind, counted)) for kind, counted in summary["remarks"].items()]
+    # What was planted is in groups already.
+    advice = "" if summary.get("planted") else " (membership can hold them out together: groups_from)"
     words = {
-        "within_training": "training images are copies of another one (membership can hold them out together: groups_from)",
+        "within_training": f"training images are copies of another one{advice}",
         "within_test": "test images are copies of another one",
         "across_split": "test images are copies of a training image",
     }
@@ -155,6 +162,14 @@ def _planted(image_set: ImageSet) -> dict[str, dict[str, int]]:
         if kind:
             planted.setdefault(kind, {})[str(dose)] = rows // dose
     return planted
+
+
+def _dimensions(image_set: ImageSet) -> dict[str, list[int]]:
+    """Training and test images of each known dimension."""
+    if image_set.dimension is None:
+        return {}
+    counts = {each: image_set.split[image_set.dimension == each] for each in np.unique(image_set.dimension)}
+    return {f"{each:g}": [int((split == TRAIN).sum()), int((split == TEST).sum())] for each, split in counts.items()}
 
 
 def _words(kind: str, doses: Mapping[str, int]) -> str:

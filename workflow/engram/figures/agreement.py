@@ -22,24 +22,28 @@ PANELS = {
     "spearman": "rank correlation\nwith the score M",
     "area_high": "area under the curve,\n5 % of highest score",
     "area_memorized": "area under the curve,\nmemorized at FDR 5 %",
+    "area_copied": "area under the curve,\ncopied by samples",
 }
-NOTHING = {"spearman": 0.0, "area_high": 0.5, "area_memorized": 0.5}
 ROW = 0.19  # inches
 
 
 @styled
 def agreement(analysis: xr.Dataset, table: xr.Dataset) -> Figure:
-    """`analysis`: the agreement artifact; `table`: measures.h5. A row for each measure that has values, the most alike on top."""
+    """`analysis`: the agreement artifact; `table`: measures.h5. A row for each measure that has values, the most alike on top.
+
+    The last panel is there only where samples copy images.
+    """
     titles, uses = (json.loads(table.attrs[key]) for key in ("titles", "uses"))
     analysis = rising(analysis)
     names = analysis["measure"].values.tolist()
+    quantities = quantities_of(analysis)
     drawn = figure(1.1 + ROW * max(4, len(names)))
-    panels = drawn.subplots(1, len(PANELS), sharey=True)
-    for axes, (quantity, label) in zip(panels, PANELS.items(), strict=True):
-        axes.axvline(NOTHING[quantity], color="black", linewidth=0.7, linestyle=":")
+    panels = drawn.subplots(1, len(quantities), sharey=True)
+    for axes, quantity in zip(panels, quantities, strict=True):
+        axes.axvline(0.5 if quantity.startswith("area") else 0.0, color="black", linewidth=0.7, linestyle=":")
         for row, name in enumerate(names):
             _interval(axes, row, intervals.read(analysis.sel(measure=name), quantity), LOOK[uses[name]])
-        axes.set_xlabel(label)
+        axes.set_xlabel(PANELS[quantity])
         if not np.isfinite(analysis[quantity].values).any():
             axes.set(xlim=(0, 1))
             axes.text(
@@ -48,8 +52,15 @@ def agreement(analysis: xr.Dataset, table: xr.Dataset) -> Figure:
     panels[0].set_yticks(range(len(names)), [titles[name] for name in names], fontsize=7)
     panels[0].set_ylim(-0.7, len(names) - 0.3)
     _ceiling(panels[0], float(analysis.attrs["ceiling"]))
+    if "area_copied" in quantities:
+        _of_the_score(panels[-1], intervals.read(analysis, "area_copied_by_score"))
     drawn.legend(handles=_legend(uses[name] for name in names), loc="outside upper center", ncols=len(LOOK))
     return drawn
+
+
+def quantities_of(analysis: xr.Dataset) -> list[str]:
+    """What measures are judged by: copies only where samples copy images."""
+    return [name for name in PANELS if name != "area_copied" or int(analysis.attrs["copied"])]
 
 
 def rising(analysis: xr.Dataset) -> xr.Dataset:
@@ -64,6 +75,13 @@ def _interval(axes: Axes, row: int, value: intervals.Interval, look: tuple[str, 
     axes.plot(
         value.estimate, row, marker=marker, fillstyle=fill, color=colour, markersize=4.5, markerfacecoloralt="white"
     )
+
+
+def _of_the_score(axes: Axes, area: intervals.Interval) -> None:
+    """M itself, which other panels take for the truth."""
+    axes.axvspan(area.low, area.high, color="#DDDDDD", linewidth=0)
+    axes.axvline(area.estimate, color="#444444", linewidth=0.9, linestyle="--")
+    axes.text(area.estimate, axes.get_ylim()[0], " M ", fontsize=6.5, va="bottom", ha="right")
 
 
 def _ceiling(axes: Axes, ceiling: float) -> None:

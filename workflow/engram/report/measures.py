@@ -7,22 +7,27 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from engram.figures.agreement import rising
+from engram.figures.agreement import quantities_of, rising
 from engram.scores import intervals
 
-QUANTITIES = ("spearman", "area_high", "area_memorized")
+HEADINGS = {
+    "spearman": "rank correlation",
+    "area_high": "area, highest 5 %",
+    "area_memorized": "area, FDR 5 %",
+    "area_copied": "area, copied",
+}
 
 
 def rows(analysis: xr.Dataset, table: xr.Dataset) -> Iterator[dict[str, Any]]:
     """A row for each measure that has values, the most alike first; of the agreement artifact and measures.h5.
 
-    Of each: title, what it uses, rank correlation and two areas under the curve with intervals, and the time it took.
+    Of each: title, what it uses, rank correlation and areas under the curve with intervals, and the time it took.
     """
     titles, uses, made_by, seconds = (json.loads(table.attrs[key]) for key in ("titles", "uses", "analysis", "seconds"))
     analysis = rising(analysis).isel(measure=slice(None, None, -1))
     for name in analysis["measure"].values.tolist():
         of_measure = analysis.sel(measure=name)
-        numbers = [intervals.read(of_measure, quantity).text() for quantity in QUANTITIES]
+        numbers = [intervals.read(of_measure, quantity).text() for quantity in quantities_of(analysis)]
         missing = table.sizes["sample"] - int(of_measure["images"])
         yield {
             "column": name,
@@ -33,6 +38,11 @@ def rows(analysis: xr.Dataset, table: xr.Dataset) -> Iterator[dict[str, Any]]:
             "seconds": f"{seconds[name]:.1f} seconds",
             "missing": f"{missing:,} without" if missing else "",
         }
+
+
+def headings(analysis: xr.Dataset) -> list[str]:
+    """Of the numbers of a row."""
+    return [HEADINGS[quantity] for quantity in quantities_of(analysis)]
 
 
 def absent(table: xr.Dataset) -> list[tuple[str, str]]:
@@ -63,5 +73,13 @@ def sentences(analysis: xr.Dataset, table: xr.Dataset) -> str:
     )
     return (
         f"Measures are judged by the scores of {analysis.attrs['estimator']}, by which {int(analysis.attrs['memorized']):,} of "
-        f"{images:,} images are memorized at FDR 5 %. {highest}"
+        f"{images:,} images are memorized at FDR 5 %. {highest}{_of_copies(analysis, images)}"
     )
+
+
+def _of_copies(analysis: xr.Dataset, images: int) -> str:
+    """How many images samples copy, if any, and how well the score itself finds these."""
+    copied = int(analysis.attrs["copied"])
+    area = intervals.read(analysis, "area_copied_by_score").text()
+    says = f" Samples of the full model copy {copied:,} of the {images:,}, and the score finds these with an area of {area}."
+    return says if copied else ""

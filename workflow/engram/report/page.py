@@ -159,6 +159,7 @@ def _agreement(described: Mapping[str, Any], experiment: Experiment) -> dict[str
         return None
     return {
         "sentences": measures.sentences(analysis, experiment.measures),
+        "headings": measures.headings(analysis),
         "rows": [*measures.rows(analysis, experiment.measures)],
         "absent": measures.absent(experiment.measures),
         "path": described["measures"],

@@ -1,0 +1,1 @@
+"""Sampling that moves away from memorized images: pure functions over models that predict noise."""
