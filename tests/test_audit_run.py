@@ -153,6 +153,7 @@ def test_without_training_and_held_out_images_it_says_what_it_cannot_tell(audite
     assert "no number can be said to tell membership" in (audited / "alone/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_half_precision_states_its_error(audited):
     run(audited, "--images", audited / "images", "--samples", 0, "--half", output="half")
     audit = artifacts.read(audited / "half/audit.h5", "audit")
