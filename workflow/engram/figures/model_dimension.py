@@ -1,6 +1,7 @@
 """Figure: the dimension of what the model learned at each image, what is behind it, and the score."""
 
 import json
+import textwrap
 
 import numpy as np
 import xarray as xr
@@ -22,10 +23,7 @@ def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figu
     """`analysis`: the model_dimension artifact. Left what the dimension was read from, right the dimension against the score."""
     drawn = figure(2.7)
     behind, beside = drawn.subplots(1, 2)
-    if not analysis.attrs["way"]:
-        _nothing(behind, beside, json.loads(analysis.attrs["lacking"])["lid_model"])
-        return drawn
-    {"jacobian": _spectrum, "lidl": _widths, "flipd": _noises}[analysis.attrs["way"]](behind, analysis)
+    {"jacobian": _spectrum, "lidl": _widths, "flipd": _noises, "": _nothing}[analysis.attrs["way"]](behind, analysis)
     dimension, shown = analysis["lid_model"].values, slice(None, None, -(-analysis.sizes["sample"] // SHOWN))
     for (name, scored), colour in zip(scores.items(), estimator_colours(scores).values(), strict=True):
         text = f"{name}: {intervals.spearman(dimension, last(scored)).text()}"
@@ -36,10 +34,11 @@ def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figu
     return drawn
 
 
-def _nothing(behind: Axes, beside: Axes, reason: str) -> None:
-    for axes in (behind, beside):
-        axes.axis("off")
-    behind.text(0, 0.5, f"The model has no dimension here:\n{reason}", transform=behind.transAxes, wrap=True)
+def _nothing(axes: Axes, analysis: xr.Dataset) -> None:
+    axes.axis("off")
+    reason = json.loads(analysis.attrs["lacking"])["lid_model"]
+    text = textwrap.fill(f"The model has no dimension here: {reason}.", 55)
+    axes.text(0, 0.5, text, transform=axes.transAxes, fontsize=7)
 
 
 def _spectrum(axes: Axes, analysis: xr.Dataset) -> None:
