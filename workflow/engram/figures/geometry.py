@@ -3,9 +3,10 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from engram.figures.labels import SCORE
+from engram.figures.labels import SCORE, titled
 from engram.figures.style import CAPTION_LINE, TILES, figure, number, show_images, styled
 from engram.files.inputs import images, last
 from engram.geometry.labels import DATA, NOT_MEMORIZED, OVERFITTING, UNDECIDED, UNLABELLED
@@ -40,7 +41,10 @@ def geometry(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Da
     above, below, pictures = drawn.subfigures(3, 1, height_ratios=(2.6, numbers, strip))
     by_score, by_label = above.subplots(1, 2, sharex=True, sharey=True)
     name, judge = next(iter(scores.items()))
-    _by_score(by_score, analysis, name, judge)
+    points = _by_score(by_score, analysis, judge)
+    title = f"rank of {SCORE}, {titled(name, judge)}"
+    place = {"location": "top", "shrink": 0.4, "aspect": 40, "anchor": (0, 0)}
+    above.colorbar(points, ax=[by_score, by_label], label=title, ticks=[0, 0.5, 1], **place)
     _by_label(by_label, analysis)
     said, predicted = below.subplots(1, 2, width_ratios=(2, 3))
     _said(said, analysis, name)
@@ -53,16 +57,14 @@ def _some(n: int) -> slice:
     return slice(None, None, -(-n // SHOWN))
 
 
-def _by_score(axes: Axes, analysis: xr.Dataset, name: str, judge: xr.Dataset) -> None:
+def _by_score(axes: Axes, analysis: xr.Dataset, judge: xr.Dataset) -> PathCollection:
     """Coloured by the rank of the score, so that the few highest do not take all colours."""
     score = last(judge)
     rank = np.argsort(np.argsort(score)) / max(1, len(score) - 1)
     order = np.argsort(rank)[_some(len(rank))]
-    points = axes.scatter(
-        analysis["lid_data"].values[order], analysis["lid_model"].values[order], 3, rank[order], rasterized=True
-    )
-    axes.figure.colorbar(points, ax=axes, label=f"rank of {SCORE},\n{name}", ticks=[0, 0.5, 1])
     axes.set(xlabel="dimension of the data", ylabel="dimension of the model")
+    at = (analysis[of].values[order] for of in ("lid_data", "lid_model"))
+    return axes.scatter(*at, 3, rank[order], rasterized=True)
 
 
 def _by_label(axes: Axes, analysis: xr.Dataset) -> None:

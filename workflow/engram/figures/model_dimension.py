@@ -1,6 +1,7 @@
 """Figure: the dimension of what the model learned at each image, what is behind it, and the score."""
 
 import json
+import textwrap
 
 import numpy as np
 import xarray as xr
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from engram.figures.labels import SCORE, in_nats
-from engram.figures.style import COLOUR, estimator_colours, figure, only_text, spread_out, styled
+from engram.figures.style import COLOUR, estimator_colours, figure, spread_out, styled
 from engram.files.inputs import last
 from engram.scores import intervals
 
@@ -20,11 +21,9 @@ SHOWN = 20_000  # points that a picture can hold
 @styled
 def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figure:
     """`analysis`: the model_dimension artifact. Left what the dimension was read from, right the dimension against the score."""
-    if not analysis.attrs["way"]:
-        return only_text(f"The model has no dimension here: {json.loads(analysis.attrs['lacking'])['lid_model']}.")
     drawn = figure(2.7)
     behind, beside = drawn.subplots(1, 2)
-    {"jacobian": _spectrum, "lidl": _widths, "flipd": _noises}[analysis.attrs["way"]](behind, analysis)
+    {"jacobian": _spectrum, "lidl": _widths, "flipd": _noises, "": _nothing}[analysis.attrs["way"]](behind, analysis)
     dimension, shown = analysis["lid_model"].values, slice(None, None, -(-analysis.sizes["sample"] // SHOWN))
     for (name, scored), colour in zip(scores.items(), estimator_colours(scores).values(), strict=True):
         text = f"{name}: {intervals.spearman(dimension, last(scored)).text()}"
@@ -33,6 +32,13 @@ def model_dimension(analysis: xr.Dataset, scores: dict[str, xr.Dataset]) -> Figu
     beside.set(xlabel="dimension of the model", ylabel=in_nats(SCORE, scores))
     beside.legend(title="rank correlation", markerscale=3)
     return drawn
+
+
+def _nothing(axes: Axes, analysis: xr.Dataset) -> None:
+    axes.axis("off")
+    reason = json.loads(analysis.attrs["lacking"])["lid_model"]
+    text = textwrap.fill(f"The model has no dimension here: {reason}.", 55)
+    axes.text(0, 0.5, text, transform=axes.transAxes, fontsize=7)
 
 
 def _spectrum(axes: Axes, analysis: xr.Dataset) -> None:
