@@ -174,6 +174,33 @@ def test_a_folder_is_loaded_and_asked_at_the_schedulers_times(tmp_path):
     torch.testing.assert_close(checkpoint.predict_noise(z, gamma), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_a_folder_with_weights_of_half_precision_alone_is_loaded(tmp_path):
+    pipeline = diffusers.DDPMPipeline.from_pretrained(unconditional(tmp_path / "plain"))
+    pipeline.unet.half()
+    pipeline.save_pretrained(tmp_path / "half", variant="fp16")
+    folder = described(tmp_path / "half")
+    assert folder.variants == {"unet": "fp16"}
+    network = load(folder, CPU).pipeline.unet
+    assert network.dtype == torch.float32
+    torch.testing.assert_close(network.conv_in.weight, pipeline.unet.conv_in.weight.float(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "config", "message"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", {}, "has no alphas_cumprod"),
+        ("NoSuchScheduler", {}, "the installed diffusers has no NoSuchScheduler"),
+        ("DDPMScheduler", {"beta_schedule": "mine"}, "scheduler: cannot be loaded"),
+    ],
+)
+def test_a_scheduler_that_states_no_noise_is_refused(scheduler, config, message, tmp_path):
+    folder = unconditional(tmp_path / "model")
+    edited(folder / "model_index.json", scheduler=["diffusers", scheduler])
+    edited(folder / "scheduler/scheduler_config.json", **config)
+    with pytest.raises(UserError, match=message):
+        load(described(folder), CPU)
+
+
 @needs_transformers
 def test_a_text_conditional_folder_is_loaded(tmp_path):
     folder = described(text_conditional(tmp_path / "model"))
@@ -243,6 +270,11 @@ WRONG = {
         lambda folder: edited(folder / "model_index.json", scheduler=["my_noise", "MyScheduler"]),
         "its scheduler is 'MyScheduler' of 'my_noise'",
     ),
+    "odd scheduler": (
+        lambda folder: edited(folder / "model_index.json", scheduler="DDPM"),
+        "its scheduler is None of None; it must be one of diffusers' own",
+    ),
+    "odd class": (lambda folder: edited(folder / "model_index.json", _class_name=["DDPMPipeline"]), "an audit takes a"),
     "classes": (of_classes, "its unet takes classes"),
     "another prediction": (
         lambda folder: edited(folder / "scheduler/scheduler_config.json", prediction_type="flow"),

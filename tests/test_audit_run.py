@@ -13,20 +13,22 @@ import xarray as xr
 
 from engram import cli
 from engram.audit import judge as judging
+from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import copies
 from engram.audit.images import Images, rows_of
 from engram.audit.membership import roc_of_one_target, set_p_values
-from engram.audit.schedule import Schedule
+from engram.audit.schedule import Schedule, schedule_of
 from engram.errors import UserError
 from engram.files import artifacts
+from engram.models.diffusion import alpha_and_sigma
 from engram.randomness import image_normals
 from tiny_pipelines import pictures, text_conditional, unconditional
 
-pytest.importorskip("diffusers", reason="needs `uv sync --extra audit`")
+DDPMScheduler = pytest.importorskip("diffusers", reason="needs `uv sync --extra audit`").DDPMScheduler
 needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs `uv sync --extra audit`"
 )
-QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2", "--batch", "8"]
+QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2", "--batch", "13"]
 KEYS = {name: name for name in ("images", "training", "held_out")}
 
 
@@ -85,7 +87,6 @@ def test_the_bound_is_that_of_the_checkpoints_network(audited):
     """Of one image, from the pipeline itself: the same draws, the scheduler's own alphas, the integral over gamma."""
     from diffusers import DDPMPipeline
 
-    from engram.audit.schedule import schedule_of
     from engram.models.diffusion import expected_reconstruction, prior_divergence
     from engram.randomness import image_uniforms
 
@@ -152,6 +153,7 @@ def test_without_training_and_held_out_images_it_says_what_it_cannot_tell(audite
     assert "no number can be said to tell membership" in (audited / "alone/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_half_precision_states_its_error(audited):
     run(audited, "--images", audited / "images", "--samples", 0, "--half", output="half")
     audit = artifacts.read(audited / "half/audit.h5", "audit")
@@ -250,8 +252,6 @@ def test_copies_are_found_and_are_none_among_others(rng):
 
 
 def test_the_number_of_network_calls_is_counted(monkeypatch):
-    from engram.audit.checkpoint import Checkpoint
-
     calls = []
 
     def network(z, times, condition):
@@ -264,6 +264,39 @@ def test_the_number_of_network_calls_is_counted(monkeypatch):
     judging.judge(checkpoint, block, effort)
     assert sum(calls) == 3 * judging.calls_per_image(effort, 16, False)["forward"]
     assert judging.calls_per_image(effort, 10_000, False)["backward"] == len(judging.TIMES) * 4
+
+
+def test_a_model_that_has_memorized_its_training_set_is_told_by_every_number(audited, monkeypatch):
+    """The empirical denoiser of 12 images, known in closed form: its samples are copies, its dimension at each of them is 0."""
+    first = artifacts.read(audited / "out/audit.h5", "audit")
+    points = torch.from_numpy(first["picture"].values[first["membership"].values == "training"]).double() / 127.5 - 1
+    schedule = schedule_of(DDPMScheduler().alphas_cumprod, "")
+
+    class Memorizing(Checkpoint):
+        def predict_noise(self, z, gamma, condition=None):
+            alpha, sigma = (part.double()[:, None] for part in alpha_and_sigma(gamma))
+            rows = z.double().flatten(1)
+            weights = ((alpha * rows @ points.T - alpha**2 * (points**2).sum(1) / 2) / sigma**2).softmax(1)
+            return ((rows - alpha * weights @ points) / sigma).reshape(z.shape).to(z.dtype)
+
+        def sample(self, prompts, generators, steps):
+            chosen = [int(torch.randint(12, (), generator=generator)) for generator in generators]
+            return (points[chosen].reshape(-1, 1, 8, 8) / 2 + 0.5).float()
+
+    memorizing = Memorizing(None, schedule, "epsilon", (1, 8, 8))
+    monkeypatch.setattr("engram.audit.loading.load", lambda *_: memorizing)
+    run(audited, *sets(audited), "--samples", 30, output="memorized")
+    audit = artifacts.read(audited / "memorized/audit.h5", "audit")
+    areas = dict(zip(audit["attack"].values, audit["area_under_curve"].values, strict=True))
+    assert all(areas[name] == 1 for name in ("loss_at_t", "secmi", "pia", "sima"))
+    assert areas["bound"] > 0.9  # four evaluations of an image may all fall where there is noise alone
+    assert float(audit["set_p_value"].sel(set="training", attack="bound")) == 1e-4
+    assert float(audit["share_of_copies"]) == 1 and float(audit["share_of_copies_fresh"]) == 0
+    assert int(audit["training_recurrence"].sum()) == 30
+    is_training = audit["membership"].values == "training"
+    lid = audit["lid"].sel(time=0.1).values
+    assert np.abs(lid[is_training]).max() < 0.01 and lid[~is_training].min() > 10
+    assert "30 samples, 1e+02 % [" not in (audited / "memorized/report.html").read_text()
 
 
 def prompted(folder):

@@ -292,7 +292,7 @@ def test_the_analysis_counts_copies_with_and_without_prevention(found):
 def test_the_same_noise_is_shown_under_every_way(found, points):
     rows = found["shown_row"].values.tolist()
     assert rows == ["nearest training image", "no prevention", "guidance 0.05", "guidance 0.15"]
-    training, without = found["shown"].values[:2].astype(float)
+    training, without = found["picture"].values[:2].astype(float)
     assert np.abs(training - without).mean() < 2  # grey levels: all that are shown are copies
     assert np.isnan(found["shown_ratio"].values[0]).all() and (found["shown_ratio"].values[1] < 1 / 3).all()
     copies = found["ratio"].values < 1 / 3
@@ -334,6 +334,7 @@ def test_a_unet_with_classes_has_ways_by_its_embeddings(unet, monkeypatch):
     assert (
         source.has_embeddings and not prevention_ways.Source(Mixture(normals(1, 0)), SHAPE, 1, "normals").has_embeddings
     )
+    assert source.label(1000)[:300].tolist() == source.label(300).tolist() and {*source.label(300)} == {0, 1, 2}
     monkeypatch.setattr(prevention_ways, "STEPS", 3)
     ways = dict(zip(["plain", "without"], [prevention_ways.plain, prevention_ways.without_class], strict=True))
     norm = 0.5 * source.guidance_norm(4)

@@ -278,6 +278,8 @@ ANALYSES = {
             "equal_images",
         ),
         threads=2,
+        megabytes=8000,
+        minutes=120,
         measures={
             name: Measure(f"dimension of the data: {title}", IMAGES, falls=True)
             for name, title in DATA_DIMENSIONS.items()

@@ -5,27 +5,19 @@ image which the training set holds twice is as near to its copy, and still far f
 Euclidean, between rows of features.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from engram.analyses.neighbors import ratio, rows, squared_distance
 from engram.datasets.duplicates import ALONE
+from engram.geometry.nearest import Nearest
 
 COPY = 1 / 3  # nearest over nearest different distance, below which a sample is a copy
 NEIGHBOURS, ALPHA = 50, 0.5  # those of Carlini et al. (2023)
 PAIRS = 2**24  # of a sample and a training image, whose distances are held at once
 MORE_CANDIDATES = 13  # than neighbours that are asked for, as some are copies of one another
 CANCELLED = 2.0**-8  # of the squared norms, below which float32 products leave too little of a squared distance
-
-
-class Nearest(NamedTuple):
-    """The nearest training images, no two of them copies of one another, nearest first: index and distance, (m, k) each."""
-
-    index: np.ndarray
-    distance: np.ndarray
 
 
 def units(group: np.ndarray) -> np.ndarray:

@@ -25,9 +25,8 @@ from engram.scores.intervals import Interval
 
 TO_BEAT = "distance_5nn"
 EXACT = "lidl"  # the way to a model's dimension whose scale is that of the data's
-REPEATED = (
-    3  # equal images; two may be alike by chance, from rounding: of 300 on a circle of 64 pixels one in twenty is
-)
+# Equal images. Two may be alike by chance, from rounding: of 300 on a circle of 64 pixels one in twenty is.
+REPEATED = 3
 MEANING = {
     "lid_data": f"the dimension of the data, 0 where {REPEATED} or more images are equal",
     "lid_model": "the dimension of the model",

@@ -32,7 +32,7 @@ from engram.analyses.prevention_ways import (
     plain,
     without_class,
 )
-from engram.analyses.trade_off import SET, Judged, Sets, judged, trade_off
+from engram.analyses.trade_off import NEAR_COPY, SET, Judged, Sets, judged, trade_off
 from engram.datasets.duplicates import ALONE, groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
@@ -42,7 +42,7 @@ from engram.randomness import generator
 from engram.scores import intervals
 
 SAMPLES = 1000  # without prevention: of these, rejection keeps some
-CHANGED = 500  # by each way that changes the sampling: the first of them, from the same noise
+CHANGED = 300  # by each way that changes the sampling: the first of them, from the same noise
 WITH_DIMENSION = 200  # held-out images whose LID is asked for, at every step of guidance
 HELD_OUT = 1000  # images at most, and as many in the samples' place
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the samples, that rejection takes out
@@ -53,7 +53,7 @@ SHOWN = 10  # samples for the figure
 SHOWN_WAYS = "guidance", "embedding"
 OF_SETTING = {
     "copies": "copies per 1,000 samples",
-    "near_copies": "copies and near copies per 1,000 samples",
+    "near_copies": f"the same with those near to copies, of ratios below {NEAR_COPY:g}",
     "distance": "mean distance of samples to their nearest held-out images",
     "coverage": f"mean distance of held-out images to their nearest of {SET} samples",
 }
@@ -222,7 +222,7 @@ def _variables(found: Found, held_out: np.ndarray) -> dict[str, Any]:
         "dimension": variable(("generated",), found.dimension, "1", "LID of each sample without prevention, by FLIPD"),
         "dimension_held_out": variable(("test",), found.dimension_held_out, "1", "LID of held-out images, by FLIPD"),
         "shown_row": variable(("row",), np.array(found.shown.row, dtype=object), "1", "what a row of pictures is of"),
-        "shown": variable(
+        "picture": variable(
             ("row", "shown", "pixel"), found.shown.pictures, "1", "pictures from the same noise, grey levels"
         ),
     }

@@ -161,7 +161,7 @@ class Source:
         """LID by FLIPD of images (n, pixels) uint8 of the classes `label`, (n,), in float64."""
         values = []
         for start, rows in self._rows(len(images)):
-            judged = JudgedImages(rows, images[rows], label[rows], self.shape, f"prevention {name}", self.seed)
+            judged = JudgedImages(rows, images[rows], label[rows], self.shape, name, self.seed, "prevention")
             x, predict = judged.x(self.model), _of_class(self.model, conditions(self.model, judged.label))
             probes = signs((PROBES, *x.shape), self._generator(name, start), x)
             values.append(flipd(predict, x, gamma, probes).value)

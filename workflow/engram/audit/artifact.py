@@ -10,7 +10,7 @@ import pandas as pd
 from engram.analyses import roc
 from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import Copies
-from engram.audit.given import Asked, Given
+from engram.audit.given import STEPS, Asked, Given
 from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN, means, small
 from engram.audit.judge import TIMES, calls_per_image
 from engram.files import provenance
@@ -154,6 +154,7 @@ def attributes_of(asked: Asked, given: Given, found: Found, checkpoint: Checkpoi
         gamma_1=schedule.gamma_1,
         times=len(schedule.gammas) + schedule.cut,
         times_cut=schedule.cut,
+        steps=asked.steps or STEPS[described.pipeline],
         images_read=json.dumps(read, ensure_ascii=False),
         network_calls_per_image=json.dumps(calls),
         images_undefined=int((~np.isfinite([*_flat(found.columns)]).all(axis=0)).sum()),

@@ -46,18 +46,18 @@ class Folder(NamedTuple):
 
 
 def described(written: str | Path, key: str = "checkpoint") -> Folder:
-    """A folder as its JSON files describe it. Raises UserError, in one line, for one that cannot be audited; `key` is what it is called."""
+    """A folder as its JSON files describe it; `key` is what it is called. Raises UserError, in one line, for one of no use."""
     path = expanded(written)
     if not path.is_dir():
         raise UserError(f"{key}: '{written}' does not exist or is not a folder{absent(written)}")
     index = _json(path / "model_index.json", "it is what diffusers' save_pretrained writes")
     pipeline = index.get("_class_name")
-    if pipeline not in CLASSES:
+    if not isinstance(pipeline, str) or pipeline not in CLASSES:
         raise UserError(f"{path}: is a {pipeline}; an audit takes a {' or a '.join(CLASSES)}")
     for component, classes in CLASSES[pipeline].items():
         _require_class(path, component, index.get(component), classes)
-    library, scheduler = index.get("scheduler") or (None, "")
-    if library != "diffusers" or not scheduler.endswith("Scheduler"):
+    library, scheduler = _library_and_class(index.get("scheduler"))
+    if library != "diffusers" or not str(scheduler).endswith("Scheduler"):
         raise UserError(f"{path}: its scheduler is {scheduler!r} of {library!r}; it must be one of diffusers' own")
     weighty = [component for component in CLASSES[pipeline] if component in WEIGHTS]
     configs = {component: _json(path / component / "config.json") for component in weighty}
@@ -78,9 +78,13 @@ def _json(path: Path, hint: str = "the folder is not whole") -> dict[str, Any]:
 
 
 def _require_class(path: Path, component: str, stated: Any, classes: tuple[str, ...]) -> None:
-    library, name = stated if isinstance(stated, list) and len(stated) == 2 else (None, None)
+    library, name = _library_and_class(stated)
     if library not in ("diffusers", "transformers") or name not in classes:
         raise UserError(f"{path}: its {component} is {name!r} of {library!r}; an audit takes a {' or '.join(classes)}")
+
+
+def _library_and_class(stated: Any) -> tuple[Any, Any]:
+    return (stated[0], stated[1]) if isinstance(stated, list) and len(stated) == 2 else (None, None)
 
 
 def _variant(folder: Path, stem: str) -> str | None:
@@ -108,7 +112,7 @@ def _require_readable(path: Path, configs: Mapping[str, Mapping[str, Any]]) -> N
         )
     if unet.get("num_class_embeds") or unet.get("class_embed_type"):
         raise UserError(f"{path}: its unet takes classes; an audit takes models without any, or with prompts")
-    if out not in (channels, 2 * (channels or 0)):
+    if not isinstance(channels, int) or out not in (channels, 2 * channels):
         raise UserError(
             f"{path}: its unet makes {out} channels of {channels}; an audit reads as many, or twice as many"
         )
@@ -124,5 +128,9 @@ def _image_shape(path: Path, configs: Mapping[str, Mapping[str, Any]]) -> tuple[
         raise UserError(f"{path}: the sample_size of its unet is {size!r}; it must be the side of its images")
     if "vae" not in configs:
         return (configs["unet"]["in_channels"], *sides)
-    halvings = len(configs["vae"]["block_out_channels"]) - 1
-    return (configs["vae"]["in_channels"], *(side * 2**halvings for side in sides))
+    channels, blocks = (configs["vae"].get(key) for key in ("in_channels", "block_out_channels"))
+    if channels != 3 or not isinstance(blocks, list):
+        raise UserError(
+            f"{path}: its vae takes {channels} channels in blocks {blocks}; an audit takes one of RGB images"
+        )
+    return (channels, *(side * 2 ** (len(blocks) - 1) for side in sides))

@@ -24,23 +24,31 @@ def load(folder: Folder, device: torch.device) -> Checkpoint:
         import diffusers
 
         with quiet():
-            scheduler = getattr(diffusers, folder.scheduler, None)
-            if scheduler is None:
-                raise UserError(f"{folder.path}: diffusers {diffusers.__version__} has no {folder.scheduler}")
-            scheduler = scheduler.from_pretrained(folder.path, subfolder="scheduler", local_files_only=True)
+            scheduler = _scheduler(folder, getattr(diffusers, folder.scheduler, None))
             pipeline = _with_prompts(folder, scheduler) if folder.is_conditional else _without(folder, scheduler)
             pipeline.to(device)
     except ImportError as error:
         raise UserError(f"{first_line(error)}; {NEEDS}") from error
     pipeline.set_progress_bar_config(disable=True)
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise UserError(f"{folder.path}: {folder.scheduler} has no alphas_cumprod, by which its noise would be known")
     schedule = schedule_of(scheduler.alphas_cumprod, f"{folder.path}/scheduler")
     size = folder.configs["unet"]["sample_size"]
     sides = tuple(size) if isinstance(size, list) else (size, size)
     shape = (folder.configs["unet"]["in_channels"], *sides)
     kind = TextToImage if folder.is_conditional else Checkpoint
     return kind(_network(pipeline.unet), schedule, folder.prediction, shape, pipeline)
+
+
+def _scheduler(folder: Folder, kind: Any) -> Any:
+    where = folder.path / "scheduler"
+    if kind is None:
+        raise UserError(f"{where}: the installed diffusers has no {folder.scheduler}")
+    try:
+        scheduler = kind.from_pretrained(where, local_files_only=True)
+    except Exception as error:  # whatever a config may hold
+        raise UserError(f"{where}: cannot be loaded ({first_line(error)})") from error
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise UserError(f"{where}: a {folder.scheduler} has no alphas_cumprod, by which its noise would be known")
+    return scheduler
 
 
 def _network(unet: nn.Module) -> Any:

@@ -1,7 +1,6 @@
 """Figure: the samples most like copies beside their training images, and what copy tests say of all samples and of test images."""
 
 import json
-from textwrap import fill
 
 import numpy as np
 import xarray as xr
@@ -9,15 +8,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.copying import COPY
-from engram.figures.style import CAPTION_LINE, COLOUR, class_name, density, figure, number, show_image, styled
+from engram.figures.style import (
+    CAPTION_LINE,
+    COLOUR,
+    class_name,
+    density,
+    figure,
+    number,
+    only_text,
+    show_image,
+    styled,
+)
 from engram.files.inputs import images
 from engram.scores import intervals
 
-BESIDE, NEXT, PAIRS = (
-    1.04,
-    2.3,
-    7,
-)  # from a tile to its partner, from a pair to the next, in widths of a tile; pairs in a row
+# From a tile to its partner, and from a pair to the next, in widths of a tile; pairs in a row.
+BESIDE, NEXT, PAIRS = 1.04, 2.3, 7
 ABOVE, BELOW = 2, 1  # lines of a tile's captions
 EDGES = np.linspace(0, 1, 61)
 COLUMNS = {"": 0.0, "samples": 0.44, "test images\nin their place": 0.72}  # left edges
@@ -33,11 +39,7 @@ def copy_tests(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
     """
     lacking = json.loads(analysis.attrs.get("lacking", "{}"))
     if lacking:
-        drawn = figure(0.7)
-        axes = drawn.subplots()
-        axes.axis("off")
-        axes.text(0, 0.5, fill(f"No copy tests: {next(iter(lacking.values()))}.", 110), va="center")
-        return drawn
+        return only_text(f"No copy tests: {next(iter(lacking.values()))}.")
     _, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     of_pairs = 0.45 + 0.45 * (height / width + (ABOVE + BELOW) * CAPTION_LINE)
     drawn = figure(of_pairs + 2.2)

@@ -1,7 +1,6 @@
 """Figure: what ways of prevention make of the same noise, and copies among samples against distances from real images."""
 
 import json
-from textwrap import fill
 
 import numpy as np
 import xarray as xr
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from engram.analyses.copying import COPY
-from engram.figures.style import CAPTION_LINE, COLOUR, TILES, figure, show_image, styled
+from engram.figures.style import CAPTION_LINE, COLOUR, TILES, figure, only_text, show_image, styled
 
 # Of each way: colour, and of its control, which has the same one, dashes.
 LOOK = {
@@ -43,11 +42,7 @@ def prevention(analysis: xr.Dataset, dataset: xr.Dataset) -> Figure:
     """`analysis`: the prevention artifact. Pictures above, and below copies against distances; or why there is nothing."""
     lacking = json.loads(analysis.attrs.get("lacking", "{}"))
     if lacking:
-        drawn = figure(0.7)
-        axes = drawn.subplots()
-        axes.axis("off")
-        axes.text(0, 0.5, fill(f"No prevention: {next(iter(lacking.values()))}.", 110), va="center")
-        return drawn
+        return only_text(f"No prevention: {next(iter(lacking.values()))}.")
     channels, height, width = np.atleast_1d(dataset.attrs["image_shape"])
     row = height / width + CAPTION_LINE
     of_pictures = 0.35 + 0.43 * row * analysis.sizes["row"]
@@ -68,7 +63,7 @@ def _pictures(axes: Axes, analysis: xr.Dataset, shape: tuple[int, int, int], row
     for number, title in enumerate(analysis["shown_row"].values):
         top = -number * row
         axes.text(labels - 0.3, top - shape[1] / shape[2] / 2, title, ha="right", va="center", fontsize=7)
-        for place, pixels in enumerate(analysis["shown"].values[number]):
+        for place, pixels in enumerate(analysis["picture"].values[number]):
             left, ratio = labels + place * NEXT, float(analysis["shown_ratio"].values[number, place])
             image = pixels.reshape(shape).astype(np.float32) / 255
             show_image(axes, image, (left, left + 1, top - shape[1] / shape[2], top))

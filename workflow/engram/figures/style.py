@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -61,6 +62,15 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 def figure(height: float) -> Figure:
     """An empty figure as wide as a page's text, `height` inches high."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def only_text(text: str) -> Figure:
+    """A figure that has nothing to show, and says why."""
+    drawn = figure(0.7)
+    axes = drawn.subplots()
+    axes.axis("off")
+    axes.text(0, 0.5, fill(text, 110), va="center")
+    return drawn
 
 
 def estimator_colours(estimators) -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engram.geometry.flipd import Predict
 from engram.geometry.guidance import guidance_norm
+from engram.training.optimizers import ADAM
 
 PredictGiven = Callable[[Tensor, Tensor, Tensor], Tensor]  # epsilon from z, gamma (n,), and embeddings (n, *any)
 RATE = 0.05  # of Adam's steps, Wen et al.'s
@@ -42,17 +43,17 @@ def lowered(
     `most_steps` has a norm above the threshold. `without` predicts epsilon without a text or class.
     """
     empty = without(z, z.new_full((len(z),), gamma)).detach()
-    moving = embedding.detach().clone().requires_grad_()
-    optimizer, steps = torch.optim.Adam([moving], rate), torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    moving, steps = embedding.detach().clone().requires_grad_(), torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    moments, count = [[torch.zeros_like(moving)] for _ in ADAM.memory], torch.zeros((), device=z.device)
     while True:
         with torch.enable_grad():
             norm = guidance_norm(lambda z, gamma: predict(z, gamma, moving), lambda z, gamma: empty, z, gamma)
             above = (norm > threshold) & (steps < most_steps)
             if not above.any():
                 return Lowered(moving.detach(), norm.detach(), steps)
-            (moving.grad,) = torch.autograd.grad(norm.sum(), moving)
+            (gradient,) = torch.autograd.grad(norm.sum(), moving)
         before = moving.detach().clone()
-        optimizer.step()
+        ADAM.step(rate, [moving], [gradient], moments, [count])
         with torch.no_grad():
             moving[~above] = before[~above]
         steps += above

@@ -78,7 +78,8 @@ def _area(audit: xr.Dataset, attack: str) -> str:
 
 
 def _percent(share: intervals.Interval) -> str:
-    return "{:.2g} % [{:.2g}, {:.2g}]".format(*(100 * end for end in share))
+    """A share in percent to a digit behind the point, with its interval."""
+    return "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * end for end in share))
 
 
 def _cautions(audit: xr.Dataset) -> Iterator[str]:
@@ -122,9 +123,15 @@ def _run(audit: xr.Dataset) -> Iterator[tuple[str, str]]:
         yield name.replace("_", "-"), f"{values[name]}: {'; '.join(said)}"
     kinds = ("training", "held_out", "unknown")
     yield "judged", ", ".join(f"{attributes[f'images_{kind}']:,} {kind.replace('_', '-')}" for kind in kinds)
-    for name in ("prompts", "samples", "steps", "evaluations", "half", "seed"):
-        if values[name] is not None:
-            yield name, str(values[name])
+    if values["prompts"] is not None:
+        yield "prompts", values["prompts"]
+    yield "samples", f"{values['samples']:,} of {attributes['steps']} steps"
+    yield (
+        "effort",
+        f"{values['evaluations']} evaluations of a bound, {values['probes'] or 'all'} directions of a dimension",
+    )
+    yield "precision", "float16" if values["half"] else "float32"
+    yield "seed", str(values["seed"])
     calls = json.loads(attributes["network_calls_per_image"])
     yield "network", f"{calls['forward']:,} forward and {calls['backward']:,} backward passes an image"
     yield "machine", f"{attributes['device']}, {attributes['wall_seconds']:.0f} seconds"
