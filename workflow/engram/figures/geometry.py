@@ -38,6 +38,7 @@ def geometry(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Da
     strip = 0.3 + 0.42 * len(shown) * (height / width + 2 * CAPTION_LINE)
     numbers = LINE * max(ROWS, 1 + (1 + len(PREDICTORS)) * len(scores))
     drawn = figure(2.6 + numbers + strip)
+    drawn.get_layout_engine().set(w_pad=0.1)  # a colour bar of two panels makes it forget the width of a label
     above, below, pictures = drawn.subfigures(3, 1, height_ratios=(2.6, numbers, strip))
     by_score, by_label = above.subplots(1, 2, sharex=True, sharey=True)
     name, judge = next(iter(scores.items()))
