@@ -20,8 +20,8 @@ from engram.analyses.duplicates import NEAR, groups_within, nearest_copy
 from engram.analyses.features import Features, load
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.prevention_ways import (
+    AT_MOST,
     FIRST,
-    GAMMA,
     STEPS,
     Source,
     Way,
@@ -98,7 +98,7 @@ def analyse(given: Inputs) -> Answer:
     unit = copying.units(groups_within(images, near, train)[train])
     held_out, real = _halves(given, _fresh(dataset, near, train))
     values = {"epoch": given.epoch, "features": features.name, "samples": SAMPLES, "changed": CHANGED}
-    values |= {"ddim_steps": STEPS, "gamma": GAMMA, "held_out_quantile": QUANTILE, "near_distance": NEAR}
+    values |= {"ddim_steps": STEPS, "held_out_quantile": QUANTILE, "near_distance": NEAR}
     if why := why_not(model) or _why_not(features, unit, real):
         return Answer(_variables(_nothing(images.shape[1]), np.empty((0, 1))), values, lacking={"prevention": why})
     training, fresh, of_real = (features.of_dataset(dataset, rows) for rows in (np.flatnonzero(train), held_out, real))
@@ -109,7 +109,7 @@ def analyse(given: Inputs) -> Answer:
     of_held_out = partial(source.dimensions, "held-out images", images[rows], dataset["label"].values[rows])
     found = _found(source, features, sets, of_held_out, images[train])
     found.settings.append(Setting("real images", 0.0, len(real), judged(of_real, sets)))
-    return Answer(_variables(found, fresh), values)
+    return Answer(_variables(found, fresh), values | {"gamma": source.gamma})
 
 
 def why_not(model: nn.Module) -> str:
@@ -121,8 +121,8 @@ def why_not(model: nn.Module) -> str:
     if not offers(model, DenoisingModel):
         return "it needs a model that predicts noise"
     least, most = (getattr(model, name, np.nan) for name in ("gamma_0", "gamma_1"))
-    if not (least <= GAMMA and most >= FIRST):
-        return f"it needs a model that knows noise of gamma from {GAMMA} to {FIRST}; this one learned {least:g} to {most:g}"
+    if not (least <= AT_MOST and most >= FIRST):
+        return f"it needs a model that knows noise of gamma from {AT_MOST} to {FIRST}; this one learned {least:g} to {most:g}"
     return ""
 
 
@@ -159,12 +159,13 @@ def _found(
         return judged(features.of_images(pictures.reshape(-1, *source.shape).astype(np.float32) / 255), sets)
 
     pictures = source.images(SAMPLES, "none", plain)
-    dimensions = source.dimensions("samples", pictures, source.label(SAMPLES), GAMMA), of_held_out(GAMMA)
+    at = source.gamma
+    dimensions = source.dimensions("samples", pictures, source.label(SAMPLES), at), of_held_out(at)
     without = judge(pictures)
     settings = [Setting("none", 0.0, SAMPLES, without), *_rejections(without, *dimensions, source)]
     shown = np.argsort(without.ratio[:CHANGED] >= COPY, kind="stable")[
         :SHOWN
-    ]  # the first copies, and then the first others
+    ]  # the first copies, then the first others
     rows = {"nearest training image": training[without.owner[shown]], "no prevention": pictures[shown]}
     ratios = [np.full(len(shown), np.nan), without.ratio[shown]]
     for way, strength, how in _ways(source, of_held_out):

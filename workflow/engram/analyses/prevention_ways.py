@@ -23,7 +23,9 @@ from engram.prevention.sampling import Change, sampled
 from engram.randomness import generator, image_normals, torch_generator
 
 STEPS = 25  # of DDIM
-GAMMA = -6.2  # where a sample's LID is asked for: t = 0.01 of Kamkari et al. (2024), noise of 6 grey levels of 255
+# Where a sample's LID is asked for: t = 0.01 of Kamkari et al. (2024), noise of 6 grey levels of 255, or else the least noise
+# that the model knows, which must be below 15 levels.
+GAMMA, AT_MOST = -6.2, -4.3
 FIRST = 0.0  # gamma at which guidance begins; before, noise is stronger than the image, and what is predicted is a blur
 PROBES = 8  # of a sample's LID
 AT_ONCE = PIXELS_AT_ONCE // 4  # pixels: a gradient of a gradient keeps what plain sampling lets go
@@ -124,14 +126,19 @@ class Source:
         return isinstance(self.model, UNetDiffusion) and classes(self.model) > 0
 
     @property
+    def gamma(self) -> float:
+        """Where a sample's LID is asked for."""
+        return max(GAMMA, self.model.gamma_0)
+
+    @property
     def gammas(self) -> Tensor:
         """Of the steps, from noise to image: (STEPS + 1,)."""
         return torch.linspace(self.model.gamma_1, self.model.gamma_0, STEPS + 1, dtype=precision(self.model))
 
     @property
     def guided_steps(self) -> list[int]:
-        """Numbers of the steps in which guidance moves images: from FIRST to GAMMA."""
-        return [step for step, gamma in enumerate(self.gammas[:-1].tolist()) if GAMMA <= gamma <= FIRST]
+        """Numbers of the steps in which guidance moves images: from FIRST to where a sample's LID is asked for."""
+        return [step for step, gamma in enumerate(self.gammas[:-1].tolist()) if self.gamma <= gamma <= FIRST]
 
     def label(self, n: int) -> np.ndarray:
         """Classes of the first n samples, (n,), drawn uniformly: the same for all ways; 0 for a model without classes."""
@@ -157,7 +164,7 @@ class Source:
         ]
         return float(torch.cat(norms).median())
 
-    def dimensions(self, name: str, images: np.ndarray, label: np.ndarray, gamma: float = GAMMA) -> np.ndarray:
+    def dimensions(self, name: str, images: np.ndarray, label: np.ndarray, gamma: float) -> np.ndarray:
         """LID by FLIPD of images (n, pixels) uint8 of the classes `label`, (n,), in float64."""
         values = []
         for start, rows in self._rows(len(images)):
