@@ -7,7 +7,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from engram.figures.labels import SCORE, titled
-from engram.figures.style import CAPTION_LINE, TILES, figure, number, show_images, styled
+from engram.figures.style import CAPTION_LINE, TILES, figure, show_images, styled
 from engram.files.inputs import images, last
 from engram.geometry.labels import DATA, NOT_MEMORIZED, OVERFITTING, UNDECIDED, UNLABELLED
 from engram.scores import intervals
@@ -135,5 +135,5 @@ def _pictures(axes: Axes, analysis: xr.Dataset, shown: list[str], judge: xr.Data
 
 
 def _caption(analysis: xr.Dataset, at: int, score: float) -> str:
-    data, model = (number(float(analysis[f"lid_{of}"][at])) for of in ("data", "model"))
-    return f"{data} / {model}\nM {score:z.1f}"
+    data, model = (float(analysis[f"lid_{of}"][at]) for of in ("data", "model"))
+    return f"{data:z.1f} / {model:z.{int(abs(model) < 100)}f}\nM {score:z.1f}"
