@@ -16,7 +16,7 @@ from engram.config_given import has
 from engram.figures.prevention import prevention as draw
 from engram.geometry.flipd import flipd, signs
 from engram.models.diffusion import DiffusionModel, alpha_and_sigma, ddim_step
-from engram.prevention.dimension import anywhere, dimension_and_gradient, kept, upwards
+from engram.prevention.dimension import PROBES, anywhere, dimension_and_gradient, kept, upwards
 from engram.prevention.embedding import lowered, moved_at_random
 from engram.prevention.sampling import sampled
 from synthetic import Sampler, answered
@@ -140,6 +140,26 @@ def test_guidance_by_dimension_prevents_what_as_long_random_steps_do_not(model, 
     # middle than real ones, its LID is lower, and so it moves, too.
     assert not is_copy(moved, points)[~without].any()
     assert 0.8 * BROAD < moved[~without].square().mean() < 1.5 * BROAD
+
+
+@pytest.mark.parametrize("way", [upwards, anywhere])
+def test_a_threshold_of_as_many_probes_moves_the_share_of_real_images_that_it_states(way):
+    """Of a normal distribution of rank 20 in turned axes, whose LIDs of few probes scatter widely. One in twenty."""
+    turn = torch.linalg.qr(normals(PIXELS, 11).flatten(1).double()[:, :PIXELS])[0]
+    variances = torch.cat([torch.ones(20), torch.full((PIXELS - 20,), 1e-6)]).double()
+
+    def predict(z, gamma):
+        alpha, sigma = alpha_and_sigma(gamma[:, None])
+        straight = z.flatten(1) @ turn
+        return (sigma * straight / (alpha**2 * variances + sigma**2) @ turn.T).reshape(z.shape)
+
+    x = ((variances.sqrt() * normals(4000, 12).flatten(1).double()) @ turn.T).reshape(-1, *SHAPE)
+    step = 18
+    probes = signs((PROBES, 2000, *SHAPE), torch.Generator().manual_seed(1), x)
+    threshold = float(flipd(predict, x[:2000], float(GAMMAS[step]), probes).value.quantile(0.05))
+    change = way(predict, GAMMAS, {step: threshold}, 0.1, torch.Generator().manual_seed(2))
+    moves = (change(x[2000:], step) != x[2000:]).flatten(1).any(1)
+    assert float(moves.double().mean()) == pytest.approx(0.05, abs=0.02)
 
 
 @pytest.mark.parametrize("way", [upwards, anywhere])

@@ -37,7 +37,7 @@ from engram.datasets.duplicates import ALONE, groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
 from engram.models.protocols import DenoisingModel, offers
-from engram.prevention.dimension import kept
+from engram.prevention.dimension import PROBES, kept
 from engram.randomness import generator
 from engram.scores import intervals
 
@@ -151,7 +151,7 @@ def _halves(given: Inputs, fresh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _found(
-    source: Source, features: Features, sets: Sets, of_held_out: Callable[[float], np.ndarray], training: np.ndarray
+    source: Source, features: Features, sets: Sets, of_held_out: Callable[..., np.ndarray], training: np.ndarray
 ) -> Found:
     """Everything about samples. of_held_out: LID of held-out images at a gamma; training: images (n, pixels) uint8."""
 
@@ -163,9 +163,8 @@ def _found(
     dimensions = source.dimensions("samples", pictures, source.label(SAMPLES), at), of_held_out(at)
     without = judge(pictures)
     settings = [Setting("none", 0.0, SAMPLES, without), *_rejections(without, *dimensions, source)]
-    shown = np.argsort(without.ratio[:CHANGED] >= COPY, kind="stable")[
-        :SHOWN
-    ]  # the first copies, then the first others
+    is_other = without.ratio[:CHANGED] >= COPY
+    shown = np.argsort(is_other, kind="stable")[:SHOWN]  # the first copies, then the first others
     rows = {"nearest training image": training[without.owner[shown]], "no prevention": pictures[shown]}
     ratios = [np.full(len(shown), np.nan), without.ratio[shown]]
     for way, strength, how in _ways(source, of_held_out):
@@ -188,10 +187,12 @@ def _rejections(without: Judged, dimension: np.ndarray, of_held_out: np.ndarray,
     yield Setting("rejection by held-out images", QUANTILE, n, without.some(is_kept))
 
 
-def _ways(source: Source, of_held_out: Callable[[float], np.ndarray]) -> Iterator[tuple[str, float, Way]]:
+def _ways(source: Source, of_held_out: Callable[..., np.ndarray]) -> Iterator[tuple[str, float, Way]]:
     """The ways that change the sampling, each with a strength, and its control."""
     gammas = source.gammas
-    thresholds = {step: np.quantile(of_held_out(float(gammas[step])), QUANTILE) for step in source.guided_steps}
+    thresholds = {
+        step: np.quantile(of_held_out(float(gammas[step]), probes=PROBES), QUANTILE) for step in source.guided_steps
+    }
     for strength in STRENGTHS:
         yield "guidance", strength, guided(strength, gammas, thresholds)
         yield "guidance at random", strength, guided_at_random(strength, gammas, thresholds)

@@ -164,14 +164,16 @@ class Source:
         ]
         return float(torch.cat(norms).median())
 
-    def dimensions(self, name: str, images: np.ndarray, label: np.ndarray, gamma: float) -> np.ndarray:
+    def dimensions(
+        self, name: str, images: np.ndarray, label: np.ndarray, gamma: float, probes: int = PROBES
+    ) -> np.ndarray:
         """LID by FLIPD of images (n, pixels) uint8 of the classes `label`, (n,), in float64."""
         values = []
         for start, rows in self._rows(len(images)):
             judged = JudgedImages(rows, images[rows], label[rows], self.shape, name, self.seed, "prevention")
             x, predict = judged.x(self.model), _of_class(self.model, conditions(self.model, judged.label))
-            probes = signs((PROBES, *x.shape), self._generator(name, start), x)
-            values.append(flipd(predict, x, gamma, probes).value)
+            drawn = signs((probes, *x.shape), self._generator(name, start), x)
+            values.append(flipd(predict, x, gamma, drawn).value)
         return torch.cat(values).double().numpy()
 
     def _blocks(self, n: int, name: str) -> Iterator[Block]:

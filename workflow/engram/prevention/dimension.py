@@ -13,7 +13,7 @@ from engram.geometry.flipd import Predict, flipd, signs
 from engram.models.diffusion import alpha_and_sigma
 from engram.prevention.sampling import Change
 
-PROBES = 2  # that tell images below the threshold in the control
+PROBES = 2  # of LID in guidance and its control; thresholds must be of as many, since noisier LIDs have lower quantiles
 
 
 def kept(dimension: Tensor, threshold: float) -> Tensor:
@@ -31,12 +31,12 @@ def upwards(
     """Guidance by LID: a change of `engram.prevention.sampling.sampled` that moves images of low LID up its gradient.
 
     thresholds: by the number of a step, the LID below which it moves an image; in other steps nothing moves. LID is asked for at
-    the noise that is left in the step, and estimated with its gradient from a probe of signs. strength: how far in each step, in
-    units of that noise: the distance is strength sigma / alpha sqrt(D).
+    the noise that is left in the step, and estimated with its gradient from PROBES probes of signs. strength: how far in each step,
+    in units of that noise: the distance is strength sigma / alpha sqrt(D).
     """
 
     def gradient(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-        return dimension_and_gradient(predict, x, gamma, signs((1, *x.shape), generator, x))
+        return dimension_and_gradient(predict, x, gamma, signs((PROBES, *x.shape), generator, x))
 
     return _moving(gradient, gammas, thresholds, strength)
 
