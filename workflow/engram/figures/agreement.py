@@ -20,9 +20,9 @@ LOOK = {
 }
 PANELS = {
     "spearman": "rank correlation\nwith the score M",
-    "area_high": "area under the curve,\n5 % of highest score",
-    "area_memorized": "area under the curve,\nmemorized at FDR 5 %",
-    "area_copied": "area under the curve,\ncopied by samples",
+    "area_high": "area under curve,\nhighest 5 % of scores",
+    "area_memorized": "area under curve,\nmemorized (FDR 5 %)",
+    "area_copied": "area under curve,\ncopied by samples",
 }
 ROW = 0.19  # inches
 
@@ -47,7 +47,13 @@ def agreement(analysis: xr.Dataset, table: xr.Dataset) -> Figure:
         if not np.isfinite(analysis[quantity].values).any():
             axes.set(xlim=(0, 1))
             axes.text(
-                0.5, len(names) / 2, "nothing to find", ha="center", va="center", fontsize=8, backgroundcolor="white"
+                0.5,
+                len(names) / 2,
+                "nothing to tell apart",
+                ha="center",
+                va="center",
+                fontsize=8,
+                backgroundcolor="white",
             )
     panels[0].set_yticks(range(len(names)), [titles[name] for name in names], fontsize=7)
     panels[0].set_ylim(-0.7, len(names) - 0.3)
