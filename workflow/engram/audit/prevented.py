@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engram.analyses.copy_tests import SHOWN
 from engram.analyses.neighbors import nearest
 from engram.audit.checkpoint import TextToImage
 from engram.audit.copies import Copies
 from engram.audit.images import means, small
 from engram.audit.judge import predicting
-from engram.figures.style import TILES
 from engram.files.artifacts import variable
 from engram.prevention.embedding import Lowered, lowered
 from engram.scores import intervals
@@ -63,7 +63,7 @@ def variables_of(
 ) -> dict[str, tuple]:
     """Of each sample, of both sets of samples, and pictures; copies where there are any, distances where there are fresh images."""
     of_samples = ("generated",)
-    shown = before.shown if before else np.argsort(-found.before, kind="stable")[:TILES]
+    shown = before.shown if before else np.argsort(-found.before, kind="stable")[:SHOWN]
     meaning = "norm of the guidance vector at the first step of each sample"
     variables = {
         "first_guidance_norm": variable(of_samples, found.before, "1", meaning, may_be_undefined=True),
