@@ -100,7 +100,7 @@ def attributes_of(found: Prevented) -> Mapping[str, float]:
     """The threshold, the median norms, and how many samples' norms stayed above it."""
     return {
         "prevention_threshold": found.threshold,
-        "first_guidance_norm_median": float(np.nanmedian(found.before)),
-        "first_guidance_norm_prevented_median": float(np.nanmedian(found.norm)),
+        "first_guidance_norm_median": float(np.median(found.before)),
+        "first_guidance_norm_prevented_median": float(np.median(found.norm)),
         "samples_not_below_threshold": int((~(found.norm <= found.threshold)).sum()),
     }

@@ -133,7 +133,10 @@ def _prevented(asked: Asked, given: Given, checkpoint: TextToImage, kept: Path) 
         return prevented.first_norm(checkpoint, *_sampling(asked, given, here))
 
     before = blocks.computed(kept, "guidance", asked.samples, asked.batch, norm, "sample")["norm"]
-    threshold = asked.prevent * float(np.nanmedian(before))
+    if not np.isfinite(before).any():
+        advice = "leave half out" if asked.half else "leave prevent out"
+        raise UserError(f"{given.described.path}: no sample has a finite guidance vector at its first step; {advice}")
+    threshold = asked.prevent * float(np.median(before[np.isfinite(before)]))
 
     def draw(here: slice) -> dict[str, np.ndarray]:
         images, moved = prevented.sample_lowered(checkpoint, *_sampling(asked, given, here), threshold)
