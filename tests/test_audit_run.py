@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import re
 import shutil
 
@@ -10,18 +11,22 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from PIL import Image
 
 from engram import cli
 from engram.audit import judge as judging
+from engram.audit import loading
 from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import copies
+from engram.audit.folder import described
 from engram.audit.images import Images, rows_of
 from engram.audit.membership import roc_of_one_target, set_p_values
+from engram.audit.prevented import first_norm, sample_lowered
 from engram.audit.schedule import Schedule, schedule_of
 from engram.errors import UserError
 from engram.files import artifacts
 from engram.models.diffusion import alpha_and_sigma
-from engram.randomness import image_normals
+from engram.randomness import image_normals, torch_generator
 from tiny_pipelines import pictures, text_conditional, unconditional
 
 DDPMScheduler = pytest.importorskip("diffusers", reason="needs `uv sync --extra audit`").DDPMScheduler
@@ -182,6 +187,9 @@ MISTAKES = {
     "evaluations": (["--evaluations", "6"], "--evaluations: is 6; it must be a multiple of 4"),
     "probes": (["--probes", "1"], "--probes: is 1; it must be 2 at least"),
     "samples": (["--samples", "-1"], "--samples: is -1; it must be at least 0"),
+    "prevent": (["--prevent", "0.5"], "--prevent: is 0.5, but a DDPMPipeline takes no prompts"),
+    "share": (["--prevent", "1.5"], "--prevent: is 1.5; it must be a share above 0, and 1 at most"),
+    "no samples": (["--prevent", "0.5", "--samples", "0"], "--prevent: is 0.5, but no samples are asked for"),
 }
 
 
@@ -323,6 +331,107 @@ def test_a_text_conditional_audit(tmp_path, capsys):
     assert "prompt_gain" in audit["attack"].values
     page = (tmp_path / "out/report.html").read_text()
     assert "is of the latent into which" in page and "not of the image" in page
+
+
+@pytest.fixture(scope="module")
+def prevented(tmp_path_factory):
+    """An audit of a text-conditional model that draws its six samples twice, by three prompts, with held-out images."""
+    folder = prompted(tmp_path_factory.mktemp("prevented"))
+    run(folder, *sets(folder), "--samples", 6, "--prompts", folder / "prompts.csv", "--prevent", 0.9)
+    return folder
+
+
+def loaded(folder):
+    return loading.load(described(str(folder / "model"), "checkpoint"), torch.device("cpu"))
+
+
+def generators(number):
+    return [torch_generator("cpu", 42, "audit", "sample", index) for index in range(number)]
+
+
+PROMPTS = ["a a", "a b", "a c"]
+
+
+@needs_transformers
+def test_a_threshold_that_no_norm_exceeds_changes_nothing_bit_for_bit(prevented):
+    """Noise, embeddings, and steps are the pipeline's own, as it takes them from prompts."""
+    checkpoint = loaded(prevented)
+    images, moved = sample_lowered(checkpoint, PROMPTS, generators(3), 3, math.inf)
+    assert torch.equal(images, checkpoint.sample(PROMPTS, generators(3), 3)) and not moved.steps.any()
+    assert torch.equal(moved.embedding, checkpoint.conditions(PROMPTS))
+
+
+@needs_transformers
+def test_the_first_step_is_that_of_the_pipeline(prevented):
+    """What its U-Net is told first, seen from inside: noise, time, both embeddings; and the norm is of what it answers."""
+    checkpoint, seen = loaded(prevented), []
+    hook = checkpoint.pipeline.unet.register_forward_hook(
+        lambda _, given, told, answer: seen.append((*given, told["encoder_hidden_states"], answer[0])), with_kwargs=True
+    )
+    checkpoint.sample(PROMPTS, generators(3), 3)
+    hook.remove()
+    latents, time, told, answer = seen[0]
+    z, gamma = checkpoint.first_step(generators(3), 3)
+    assert torch.equal(latents, torch.cat([z, z]))
+    assert float(checkpoint.schedule.time(torch.tensor([gamma]))) == pytest.approx(float(time), abs=1e-2)
+    assert torch.equal(told, torch.cat([checkpoint.conditions([""] * 3), checkpoint.conditions(PROMPTS)]))
+    known = (answer[3:] - answer[:3]).flatten(1).norm(dim=1)
+    norm = first_norm(checkpoint, PROMPTS, generators(3), 3)["norm"]
+    np.testing.assert_allclose(norm, known, rtol=1e-3)
+
+
+@needs_transformers
+def test_lowered_embeddings_have_the_norm_that_is_said_of_them(prevented):
+    """By the network itself, at the noise that each sample begins from; and the samples are others than before."""
+    checkpoint = loaded(prevented)
+    threshold = 0.9 * float(np.median(first_norm(checkpoint, PROMPTS, generators(3), 3)["norm"]))
+    images, moved = sample_lowered(checkpoint, PROMPTS, generators(3), 3, threshold)
+    z, gamma = checkpoint.first_step(generators(3), 3)
+    gammas, without = z.new_full((3,), gamma), checkpoint.conditions([""] * 3)
+    answers = [checkpoint.predict_noise(z, gammas, condition) for condition in (moved.embedding, without)]
+    np.testing.assert_allclose(moved.norm, (answers[0] - answers[1]).flatten(1).norm(dim=1), rtol=1e-4)
+    assert (moved.norm <= threshold).all() and (moved.steps > 0).any()
+    differ = (images != checkpoint.sample(PROMPTS, generators(3), 3)).flatten(1).any(1)
+    assert torch.equal(differ, moved.steps > 0)
+
+
+@needs_transformers
+def test_an_audit_says_what_prevention_changes(prevented):
+    audit = artifacts.read(prevented / "out/audit.h5", "audit")
+    before, after = audit["first_guidance_norm"].values, audit["first_guidance_norm_prevented"].values
+    threshold = audit.attrs["prevention_threshold"]
+    assert threshold == pytest.approx(0.9 * np.median(before))
+    assert audit.attrs["samples_not_below_threshold"] == (after > threshold).sum()
+    is_moved = audit["embedding_steps"].values > 0
+    assert (is_moved == (before > threshold)).all() and is_moved.sum() > 0
+    assert (after[~is_moved] == before[~is_moved]).all()
+    assert audit["ratio_prevented"].shape == audit["ratio"].shape == (6,)
+    assert float(audit["share_of_copies_prevented"]) == (audit["ratio_prevented"].values < 1 / 3).mean()
+    with np.load(prevented / "out/blocks/samples-0000000.npz") as samples:
+        held_out = np.stack([np.asarray(Image.open(file)) for file in (prevented / "held_out").glob("*.png")])
+        apart = samples["samples"][:, None].astype(float) - held_out.transpose(0, 3, 1, 2).reshape(len(held_out), -1)
+    assert float(audit["distance_to_held_out"]) == pytest.approx(np.linalg.norm(apart, axis=2).min(axis=1).mean())
+    page = (prevented / "out/report.html").read_text()
+    assert "are copies without this" in page and 'alt="prevented"' in page
+
+
+@needs_transformers
+def test_prevention_adds_to_a_finished_audit_and_goes_on(prevented, monkeypatch):
+    """Other samples and columns are kept; a share of its own is drawn anew, and a finished one is not."""
+    drawn = []
+    monkeypatch.setattr("engram.audit.stage.judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(
+        "engram.audit.prevented.sample_lowered", lambda *given: drawn.append(given[-1]) or sample_lowered(*given)
+    )
+    shutil.copytree(prevented / "out/blocks", prevented / "again/blocks")
+    where = *sets(prevented), "--samples", 6, "--prompts", prevented / "prompts.csv"
+    run(prevented, *where, "--prevent", 0.9, output="again")
+    assert not drawn
+    assert (prevented / "again/audit.csv").read_bytes() == (prevented / "out/audit.csv").read_bytes()
+    run(prevented, *where, "--prevent", 1, output="again")
+    assert len(drawn) == 1
+    run(prevented, *where, output="again")
+    assert "shown_prevented" not in artifacts.read(prevented / "again/audit.h5", "audit")
 
 
 @needs_transformers

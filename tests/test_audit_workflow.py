@@ -58,6 +58,7 @@ MISTAKES = {
     ),
     "evaluations": ({"evaluations": 6}, "experiments.theirs.evaluations is 6; it must be a multiple of 4"),
     "probes": ({"probes": 1}, "experiments.theirs.probes is 1; it must be 2 at least"),
+    "prevent": ({"prevent": 0.5}, "experiments.theirs.prevent is given without prompts, whose embeddings it moves"),
     "judged": ({"judged": 1}, "experiments.theirs.judged is 1; it must be at least 2"),
 }
 

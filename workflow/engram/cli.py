@@ -114,6 +114,8 @@ def _add_audit(commands) -> None:
     )
     parser.add_argument("--resize", action="store_true", help="resize the middle squares of images of other sizes")
     parser.add_argument("--half", action="store_true", help="compute in half precision, and measure its error")
+    says = "draw all samples again, by embeddings of the prompts moved to this share of the median guidance norm, such as 0.5"
+    parser.add_argument("--prevent", metavar="SHARE", type=float, help=says)
     for name, says in AUDIT_NUMBERS.items():
         parser.add_argument(f"--{name}", metavar="N", type=int, help=says)
     parser.set_defaults(run=_audit)

@@ -37,3 +37,7 @@ def in_audited(experiment: Experiment, known: list[str]) -> Iterator[str]:
         yield f"evaluations is {experiment['evaluations']}; it must be a multiple of {DRAWS_OF_A_BOUND}"
     if experiment.get("probes") == 1:
         yield "probes is 1; it must be 2 at least, or 0 for an exact trace"
+    if "prevent" in experiment and "prompts" not in experiment:
+        yield "prevent is given without prompts, whose embeddings it moves; add prompts, or leave it out"
+    if "prevent" in experiment and experiment.get("samples") == 0:
+        yield "prevent is given, but samples is 0; ask for samples, or leave it out"

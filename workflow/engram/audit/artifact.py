@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from engram.analyses import roc
+from engram.audit import prevented
 from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import Copies
 from engram.audit.given import STEPS, Asked, Given
 from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN, means, small
 from engram.audit.judge import TIMES, calls_per_image
+from engram.audit.prevented import Prevented
 from engram.files import provenance
 from engram.files.artifacts import variable
 from engram.scores import intervals
@@ -53,7 +55,10 @@ SHARES = {
 
 
 class Found(NamedTuple):
-    """Columns of the rows; samples and copies if there are any, and else why not; ROC by statistic, and p-values of sets."""
+    """Columns of the rows; samples and copies if there are any, and else why not; ROC by statistic, and p-values of sets.
+
+    prevented: the same samples with lowered embeddings, if asked for, and the copies among them.
+    """
 
     columns: Mapping[str, np.ndarray]
     samples: np.ndarray
@@ -62,6 +67,8 @@ class Found(NamedTuple):
     rocs: Mapping[str, roc.Roc]
     set_p_values: Mapping[str, np.ndarray]
     precision: Mapping[str, float]
+    prevented: Prevented | None = None
+    copies_prevented: Copies | None = None
 
 
 def variables_of(given: Given, found: Found) -> dict[str, tuple]:
@@ -83,7 +90,12 @@ def variables_of(given: Given, found: Found) -> dict[str, tuple]:
     for name, values in found.columns.items():
         axes = ("image", "time")[: values.ndim]
         variables[name] = variable(axes, values, *PER_IMAGE[name], may_be_undefined=True)
-    return variables | _of_membership(found) | (_of_copies(given, found) if found.copies else {})
+    variables |= _of_membership(found) | (_of_copies(given, found) if found.copies else {})
+    if found.prevented:
+        fresh = given.sets["held_out"].levels if "held_out" in given.sets else rows.levels[:0]
+        of_copies = found.copies, found.copies_prevented
+        variables |= prevented.variables_of(found.prevented, found.samples, *of_copies, fresh, shape)
+    return variables
 
 
 def _of_membership(found: Found) -> dict[str, tuple]:
@@ -161,6 +173,7 @@ def attributes_of(asked: Asked, given: Given, found: Found, checkpoint: Checkpoi
         without_copies=found.without_copies,
         **kinds,
         **found.precision,
+        **(prevented.attributes_of(found.prevented) if found.prevented else {}),
     )
 
 

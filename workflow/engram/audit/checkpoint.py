@@ -75,3 +75,20 @@ class TextToImage(Checkpoint):
     def sample(self, prompts: Sequence[str], generators: list[torch.Generator], steps: int) -> Tensor:
         drawn = self.pipeline([*prompts], generator=generators, num_inference_steps=steps, output_type="pt").images
         return drawn.float().cpu()
+
+    def first_step(self, generators: list[torch.Generator], steps: int) -> tuple[Tensor, float]:
+        """Where `sample` begins: the noise z, (n, *shape), that it draws by these generators, and gamma at its first step."""
+        from diffusers.utils.torch_utils import randn_tensor
+
+        pipeline, shape = self.pipeline, (len(generators), *self.shape)
+        z = randn_tensor(shape, generator=generators, device=pipeline.device, dtype=pipeline.unet.dtype)
+        pipeline.scheduler.set_timesteps(steps)
+        time = float(pipeline.scheduler.timesteps[0])
+        return z.float(), self.schedule.gamma(min(1.0, time / (len(self.schedule.gammas) - 1)))
+
+    def sample_from(self, z: Tensor, condition: Tensor, generators: list[torch.Generator], steps: int) -> Tensor:
+        """`sample` from noise that `first_step` drew by these generators, given conditions in the place of prompts."""
+        kind, without = self.pipeline.unet.dtype, self.conditions([""] * len(z))
+        embeddings = {"prompt_embeds": condition.to(kind), "negative_prompt_embeds": without}
+        options = {"generator": generators, "num_inference_steps": steps, "output_type": "pt"}
+        return self.pipeline(latents=z.to(kind), **embeddings, **options).images.float().cpu()

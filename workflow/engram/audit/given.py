@@ -32,6 +32,7 @@ class Asked(NamedTuple):
     batch: int = 16
     resize: bool = False
     half: bool = False
+    prevent: float | None = None
     seed: int = 42
 
     @property
@@ -63,6 +64,11 @@ def read(asked: Asked, keys: Mapping[str, str]) -> Given:
         raise UserError(
             f"{keys['prompts']}: is not given, but a {described.pipeline} needs the prompt of each image, in a CSV"
         )
+    if asked.prevent is not None and not described.is_conditional:
+        raise UserError(
+            f"{keys['prevent']}: is {asked.prevent}, but a {described.pipeline} takes no prompts, whose embedding would be moved; "
+            "leave it out"
+        )
     sources = {name: getattr(asked, name) for name in images.SETS}
     images.require_folders(sources, keys)
     of_images = None if asked.prompts is None else prompts.read(keys["prompts"], asked.prompts)
@@ -91,3 +97,7 @@ def _require_numbers(asked: Asked, keys: Mapping[str, str]) -> None:
         raise UserError(
             f"{keys['evaluations']}: is {asked.evaluations}; it must be a multiple of {DRAWS}, by which its error is known"
         )
+    if asked.prevent is not None and not 0 < asked.prevent <= 1:
+        raise UserError(f"{keys['prevent']}: is {asked.prevent}; it must be a share above 0, and 1 at most")
+    if asked.prevent is not None and not asked.samples:
+        raise UserError(f"{keys['prevent']}: is {asked.prevent}, but no samples are asked for; leave it out")

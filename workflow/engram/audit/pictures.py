@@ -137,6 +137,30 @@ def copied(audit: xr.Dataset) -> Figure:
     return drawn
 
 
+@styled
+def prevented(audit: xr.Dataset) -> Figure:
+    """Samples without prevention and with it, from the same noise, and the norms of their guidance vectors at the first step."""
+    shape, chosen = np.atleast_1d(audit.attrs["picture_shape"]), audit["prevented_from"].values
+    names = ("first_guidance_norm", "first_guidance_norm_prevented")
+    captions = [
+        f"{'' if k else 'norm '}{norm:.3g}" for name in names for k, norm in enumerate(audit[name].values[chosen])
+    ]
+    both = np.concatenate([audit["shown_without_prevention"].values, audit["shown_prevented"].values])
+    of_pairs = 0.4 + 0.5 * 2 * (shape[1] / shape[2] + CAPTION_LINE)
+    drawn = figure(of_pairs + 1.9)
+    top, bottom = drawn.subplots(2, 1, height_ratios=(of_pairs, 1.9))
+    show_images(top, both.reshape(-1, *shape).astype(np.float32) / 255, captions, columns=len(chosen))
+    top.set_title("Samples without prevention (above) and with it (below), from the same noise", loc="left")
+    norms = {name: audit[name].values[np.isfinite(audit[name].values)] for name in names}
+    edges = equal_edges(0, max(values.max() for values in norms.values()), 40)
+    for values, kind, label in zip(norms.values(), ("regular", "held_out"), ("without", "with"), strict=True):
+        density(bottom, values, edges, COLOUR[kind], f"{label} prevention: {len(values):,}")
+    bottom.axvline(audit.attrs["prevention_threshold"], color="black", linewidth=0.7, linestyle=":")
+    bottom.set(xlabel="norm of the guidance vector at the first step; the line is the threshold", ylabel="density")
+    bottom.legend()
+    return drawn
+
+
 def figures(audit: xr.Dataset) -> dict[str, Callable[[xr.Dataset], Figure]]:
     """Those that an audit can have, by name."""
     has_roc = bool((audit["area_under_curve"].notnull()).any())
@@ -146,6 +170,7 @@ def figures(audit: xr.Dataset) -> dict[str, Callable[[xr.Dataset], Figure]]:
         "dimensions": True,
         "highest": True,
         "copied": "shown_ratio" in audit,
+        "prevented": "shown_prevented" in audit,
     }
     drawn_by = {
         "membership": membership,
@@ -153,5 +178,6 @@ def figures(audit: xr.Dataset) -> dict[str, Callable[[xr.Dataset], Figure]]:
         "dimensions": dimensions,
         "highest": highest,
         "copied": copied,
+        "prevented": prevented,
     }
     return {name: draw for name, draw in drawn_by.items() if there[name]}

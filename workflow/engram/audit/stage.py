@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from engram.analyses import roc
-from engram.audit import blocks, loading
+from engram.audit import blocks, loading, prevented
 from engram.audit.artifact import Found, attributes_of, table_of, variables_of
-from engram.audit.checkpoint import Checkpoint
+from engram.audit.checkpoint import Checkpoint, TextToImage
 from engram.audit.copies import copies, why_not
 from engram.audit.given import STEPS, Asked, Given, read
 from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN
 from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.precision import IMAGES, halve
+from engram.audit.prevented import Prevented
 from engram.errors import UserError
 from engram.files import artifacts, atomic, own_images
 from engram.files.source import source_digest
@@ -95,24 +96,54 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
     without = why_not(training) or ("" if asked.samples else "no samples are asked for")
     fresh = given.sets["held_out"].levels if "held_out" in given.sets else np.empty((0, rows.levels.shape[1]), np.uint8)
     of_copies = None if without else copies(samples, training, fresh, shape)
+    instead = None if asked.prevent is None else _prevented(asked, given, checkpoint, kept)
+    of_instead = None if without or instead is None else copies(instead.samples, training, fresh[:0], shape)
     scores = {name: columns[name] for name in (*STATISTICS, "prompt_gain") if name in columns}
-    return Found(columns, samples, of_copies, without, *_membership(scores, rows.membership, asked.seed), precision)
+    memberships = _membership(scores, rows.membership, asked.seed)
+    return Found(columns, samples, of_copies, without, *memberships, precision, instead, of_instead)
 
 
 def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> np.ndarray:
     """(samples, pixels) uint8 of the pipeline; with prompts, those of the judged images in turn."""
     if not asked.samples:
         return np.empty((0, given.rows.levels.shape[1]), np.uint8)
-    steps = asked.steps or STEPS[given.described.pipeline]
-    said = [*dict.fromkeys(given.prompts or [])]
 
     def draw(here: slice) -> dict[str, np.ndarray]:
-        numbers = range(here.start, here.stop)
-        generators = [torch_generator("cpu", asked.seed, "audit", "sample", number) for number in numbers]
-        drawn = checkpoint.sample([said[number % len(said)] for number in numbers] if said else [], generators, steps)
-        return {"samples": (255 * drawn).round().byte().flatten(1).numpy()}
+        return {"samples": _levels(checkpoint.sample(*_sampling(asked, given, here)))}
 
     return blocks.computed(kept, "samples", asked.samples, asked.batch, draw, "sample")["samples"]
+
+
+def _sampling(asked: Asked, given: Given, here: slice) -> tuple[list[str], list[torch.Generator], int]:
+    """Prompts and generators of some samples, and their steps: what belongs to a sample by its number."""
+    numbers, said = range(here.start, here.stop), [*dict.fromkeys(given.prompts or [])]
+    generators = [torch_generator("cpu", asked.seed, "audit", "sample", number) for number in numbers]
+    prompts = [said[number % len(said)] for number in numbers] if said else []
+    return prompts, generators, asked.steps or STEPS[given.described.pipeline]
+
+
+def _levels(images: torch.Tensor) -> np.ndarray:
+    return (255 * images).round().byte().flatten(1).numpy()
+
+
+def _prevented(asked: Asked, given: Given, checkpoint: TextToImage, kept: Path) -> Prevented:
+    """The same samples with lowered embeddings: their threshold is a share of the median norm of all samples as they are."""
+
+    def norm(here: slice) -> dict[str, np.ndarray]:
+        return prevented.first_norm(checkpoint, *_sampling(asked, given, here))
+
+    before = blocks.computed(kept, "guidance", asked.samples, asked.batch, norm, "sample")["norm"]
+    if not np.isfinite(before).any():
+        advice = "leave half out" if asked.half else "leave prevent out"
+        raise UserError(f"{given.described.path}: no sample has a finite guidance vector at its first step; {advice}")
+    threshold = asked.prevent * float(np.median(before[np.isfinite(before)]))
+
+    def draw(here: slice) -> dict[str, np.ndarray]:
+        images, moved = prevented.sample_lowered(checkpoint, *_sampling(asked, given, here), threshold)
+        return {"samples": _levels(images), "norm": moved.norm.cpu().numpy(), "steps": moved.steps.cpu().numpy()}
+
+    after = blocks.computed(kept, f"prevented-{asked.prevent}", asked.samples, asked.batch, draw, "sample")
+    return Prevented(before=before, threshold=threshold, **after)
 
 
 def _membership(

@@ -26,6 +26,8 @@ CAPTIONS = {
     "Values of networks are relative: compare images by them, at one time.",
     "highest": "Under each file stands what is known of its membership, and the number that orders the row.",
     "copied": "A sample is a copy where its nearest training image is less than a third as far away as the nearest different one.",
+    "prevented": "Before sampling began, the embedding of each prompt was moved down the gradient of the norm of the guidance "
+    "vector (Wen et al. 2024). Under each sample stands that norm.",
 }
 
 
@@ -64,6 +66,8 @@ def _headline(audit: xr.Dataset) -> Iterator[str]:
             f"Of {audit.sizes['generated']:,} samples, {_percent(share)} are copies of training images; {copied:,} of "
             f"{audit.sizes['training_image']:,} training images are copied."
         )
+    if "shown_prevented" in audit:
+        yield " ".join(_of_prevention(audit))
     areas = audit["area_under_curve"]
     if areas.notnull().any():
         best = ", ".join(f"{LOOK[name][0]} {_area(audit, name)}" for name in audit["attack"].values)
@@ -71,6 +75,21 @@ def _headline(audit: xr.Dataset) -> Iterator[str]:
             f"Areas under the ROC curve of {counts['images_training']:,} training against {counts['images_held_out']:,} held-out "
             f"images: {best}. Chance is 0.5."
         )
+
+
+def _of_prevention(audit: xr.Dataset) -> Iterator[str]:
+    """What lowered embeddings change, each as before and after."""
+    medians = [audit.attrs[f"first_guidance_norm{ending}_median"] for ending in ("", "_prevented")]
+    yield (
+        "With prompts' embeddings moved before sampling, from the same noise, the median norm of the guidance vector at the first "
+        f"step falls from {medians[0]:.3g} to {medians[1]:.3g}."
+    )
+    if "share_of_copies_prevented" in audit:
+        before, after = (_percent(intervals.read(audit, f"share_of_copies{end}")) for end in ("", "_prevented"))
+        yield f"Of the samples, {before} are copies without this, and {after} with it."
+    if "distance_to_held_out" in audit:
+        before, after = (intervals.read(audit, f"distance_to_held_out{end}").text(".4g") for end in ("", "_prevented"))
+        yield f"Their mean distance to the nearest held-out image is {before} without this, and {after} with it."
 
 
 def _area(audit: xr.Dataset, attack: str) -> str:
@@ -99,6 +118,11 @@ def _cautions(audit: xr.Dataset) -> Iterator[str]:
         )
     if attributes["bound_of"] == "latent":
         yield "Every number but the copies is of the latent into which the checkpoint's encoder puts an image, not of the image."
+    if attributes.get("samples_not_below_threshold"):
+        yield (
+            f"The embeddings of {attributes['samples_not_below_threshold']:,} of {audit.sizes['generated']:,} samples could not be "
+            f"moved to a norm of {attributes['prevention_threshold']:.3g}; their samples are counted as they are."
+        )
     if attributes["images_undefined"]:
         yield f"{attributes['images_undefined']:,} images have numbers that are not finite, and are left out of tests."
     if attributes["times_cut"]:
@@ -126,6 +150,12 @@ def _run(audit: xr.Dataset) -> Iterator[tuple[str, str]]:
     if values["prompts"] is not None:
         yield "prompts", values["prompts"]
     yield "samples", f"{values['samples']:,} of {attributes['steps']} steps"
+    if values["prevent"] is not None:
+        threshold = attributes["prevention_threshold"]
+        yield (
+            "prevention",
+            f"norms of {values['prevent']:g} of their median at most, {threshold:.3g}, at the first step",
+        )
     yield (
         "effort",
         f"{values['evaluations']} evaluations of a bound, {values['probes'] or 'all'} directions of a dimension",
