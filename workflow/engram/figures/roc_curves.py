@@ -52,10 +52,15 @@ def table(axes: Axes, analysis: xr.Dataset, look: Look, below: Sequence[str]) ->
 
 
 def _percent(rate: intervals.Interval) -> str:
-    """A rate to two digits, or a dash where it cannot be read."""
+    """A rate to two digits, or a dash where it cannot be read.
+
+    >>> _percent(intervals.Interval(1.0, 0.893, 1.0)), _percent(intervals.Interval(0.034, 0.0112, 0.06))
+    ('100 % [89, 100]', '3.4 % [1.1, 6]')
+    """
     if np.isnan(rate.estimate):
         return "-"
-    return "{:.2g} % [{:.2g}, {:.2g}]".format(*(100 * number for number in rate))
+    estimate, low, high = (f"{100 * number:.2g}" if number < 0.1 else f"{100 * number:.0f}" for number in rate)
+    return f"{estimate} % [{low}, {high}]"
 
 
 def counts(analysis: xr.Dataset) -> list[str]:
