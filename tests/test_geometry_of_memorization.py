@@ -74,7 +74,28 @@ def test_labels_shares_and_what_is_found_of_each(asked):
     of_first = found.sel(cause_of=OVERFITTING).isel(estimator=0)
     assert float(of_first["memorized"]) == pytest.approx(memorized[here].mean())
     assert float(of_first["median_score"]) == np.median(asked.first["score"][-1].values[here])
-    assert dict(answer.summary) == {"why_none": "", "comparison": "relative", "way": "flipd"}
+    assert dict(answer.summary) == {"why_none": "", "comparison": "relative", "way": "flipd", "without_error": 0}
+
+
+def test_labels_without_an_error_of_the_model_are_counted(asked):
+    model = asked.analyses["model_dimension"].copy(deep=True)
+    model["lid_model_standard_error"][:7] = np.nan
+    answer = analyse(dataclasses.replace(asked, analyses=asked.analyses | {"model_dimension": model}))
+    assert answer.summary["without_error"] == 7
+    drawn = draw(answered(answer).assign_attrs(answer.summary), asked.scores, asked.dataset)
+    assert "of 7 the model's error is unknown" in texts(drawn)
+
+
+def test_labels_by_the_known_dimension_do_not_cut_ties(asked, rng):
+    """Known dimensions 1, 2 and 5, a model right to 0.05, and data right to a tenth: all not memorized, by the known one, too."""
+    known = np.repeat([1.0, 2.0, 5.0], N // 3)
+    of_data = dimensions("lid_data", known + rng.normal(0, 0.1, N))
+    of_model = dimensions("lid_model", known + rng.normal(0, 0.05, N), 0.0, way="flipd", most=64)
+    dataset = asked.dataset.copy(deep=True)
+    dataset["dimension"] = "sample", np.append(known, np.full(dataset.sizes["sample"] - N, np.nan))
+    analyses = {"data_dimension": of_data, "model_dimension": of_model}
+    found = answered(analyse(dataclasses.replace(asked, dataset=dataset, analyses=analyses)))
+    assert (found["known_cause"] == NOT_MEMORIZED).all()
 
 
 def test_predictions_are_scipys_and_scikit_learns(asked):

@@ -52,8 +52,13 @@ def analyse(given: Inputs) -> Answer:
     if "dimension" in dataset and not np.isnan(dataset["dimension"].values[sample].astype(float)).all():
         known = dataset["dimension"].values[sample].astype(float)
         variables |= _against_known(known, data, model, found, is_absolute)
-    summary = {"why_none": found.why_none, "comparison": "absolute" if is_absolute else "relative"}
-    return Answer(variables, _settings(), summary | {"way": given.analyses["model_dimension"].attrs["way"]})
+    summary = {
+        "why_none": found.why_none,
+        "comparison": "absolute" if is_absolute else "relative",
+        "way": given.analyses["model_dimension"].attrs["way"],
+        "without_error": int(((found.labels != UNLABELLED) & np.isnan(model.standard_error)).sum()),
+    }
+    return Answer(variables, _settings(), summary)
 
 
 def _of_data(analysis: xr.Dataset, sample: np.ndarray) -> Dimensions:
@@ -169,7 +174,7 @@ def _medians(values: np.ndarray, known: np.ndarray, each: np.ndarray) -> list[fl
 
 def _settings() -> dict[str, object]:
     """The thresholds of the labels, and the resamples."""
-    names = ("LEAST_GAP", "GAP", "SPREADS", "GROUPS", "SMALL", "ERRORS", "VARIES")
+    names = ("LEAST_GAP", "GAP", "SPREADS", "GROUPS", "FEWEST", "ALIKE", "SMALL", "ERRORS", "VARIES")
     return {name.lower(): getattr(labels, name) for name in names} | {
         "repeated": REPEATED,
         "resamples": intervals.RESAMPLES,

@@ -89,6 +89,8 @@ def _said(axes: Axes, analysis: xr.Dataset, name: str) -> None:
         lines += ["No image is labelled:", f"{analysis.attrs['why_none']}."]
     else:
         lines += [_line(analysis.sel(cause_of=each), each, name) for each in analysis["cause_of"].values]
+    if unknown := analysis.attrs["without_error"]:
+        lines.append(f"of {unknown:,} the model's error is unknown: taken for 0")
     if "confusion" in analysis and not analysis.attrs["why_none"]:
         counts = analysis["confusion"].values
         lines.append(f"\nas by the known dimension: {np.trace(counts):,} of {counts.sum():,}")
