@@ -107,10 +107,38 @@ def test_predictions_are_scipys_and_scikit_learns(asked):
             at = found.sel(predictor=name, estimator=estimator)
             rank = spearmanr(values, score).statistic
             assert float(at["spearman"]) == pytest.approx(rank)
-            assert float(at["area_memorized"]) == pytest.approx(roc_auc_score(memorized, values))
+            area = roc_auc_score(memorized, values)
+            assert float(at["area_memorized"]) == pytest.approx(area)
+            of_distance = found.sel(predictor="distance_5nn", estimator=estimator)["area_memorized"]
+            assert float(at["area_gain_over_5nn"]) == pytest.approx(area - float(of_distance))
             to_beat = found.sel(predictor="distance_5nn", estimator=estimator)["spearman"]
             assert float(at["gain_over_5nn"]) == pytest.approx(rank - float(to_beat))
-        assert float(found.sel(predictor="distance_5nn", estimator=estimator)["gain_over_5nn"]) == 0
+        of_itself = found.sel(predictor="distance_5nn", estimator=estimator)
+        assert float(of_itself["gain_over_5nn"]) == 0
+        assert intervals.read(of_itself, "area_gain_over_5nn") == (0, 0, 0)
+
+
+def test_the_gain_in_area_by_hand_and_its_interval_by_scikit_learn(rng):
+    """Of four pairs a has 3 the right way round, and b a tie and two: 0.75 - 0.625."""
+    is_found = np.array([True, False, True, False])
+    a, b = np.array([4.0, 3, 2, 1]), np.array([4.0, 2, 2, 3])
+    assert intervals.area_gain(a, b, is_found, rng).estimate == 0.125
+    is_found = rng.random(60) < 0.3
+    a, b = is_found + rng.normal(size=60).round(1), rng.normal(size=60).round(1)
+    found, again, gains = intervals.area_gain(a, b, is_found, np.random.default_rng(1)), np.random.default_rng(1), []
+    for _ in range(intervals.RESAMPLES):
+        seen = np.repeat(np.arange(60), again.multinomial(60, np.full(60, 1 / 60)))
+        gains.append(roc_auc_score(is_found[seen], a[seen]) - roc_auc_score(is_found[seen], b[seen]))
+    expected = roc_auc_score(is_found, a) - roc_auc_score(is_found, b), *np.quantile(gains, [0.025, 0.975])
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_a_gain_in_area_needs_images_of_both_kinds(rng):
+    """Of resamples of three images a third have none of the single one that is found."""
+    a, is_found = np.array([3.0, 2, 1]), np.array([True, False, False])
+    assert intervals.area_gain(a, -a, is_found, rng) == (1, 1, 1)
+    assert np.isnan(intervals.area_gain(a, -a, ~is_found | is_found, rng)).all()
+    assert np.isnan(intervals.area_gain(a, -a, is_found & ~is_found, rng)).all()
 
 
 def test_a_low_dimension_that_tells_the_score_is_said_to(asked):

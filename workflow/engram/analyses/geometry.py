@@ -118,31 +118,36 @@ def _predictors(
 
 
 def _predictions(predictors: Mapping[str, np.ndarray], given: Inputs) -> dict[str, tuple]:
-    """Of every predictor: rank correlation with the score, by how much it exceeds that of TO_BEAT, area for images at FDR 5 %."""
-    correlation, gain, area = [], [], []
+    """Of every predictor: rank correlation with the score, area for images at FDR 5 %, and by how much they exceed TO_BEAT's."""
+    correlation, gain, area, area_gain = found = [], [], [], []
     for values in predictors.values():
         there = ~np.isnan(values)
         of_scores = [
             _prediction(values[there], predictors[TO_BEAT][there], scored.isel(sample=there), given.seed)
             for scored in given.scores.values()
         ]
-        for each, part in zip((correlation, gain, area), zip(*of_scores, strict=True), strict=True):
+        for each, part in zip(found, zip(*of_scores, strict=True), strict=True):
             each.append(part)
     axes, turned = ("predictor", "estimator"), "turned so that higher says memorized"
     title = f"Spearman's rank correlation of the predictor with the score, {turned}"
+    of_area = "area under the ROC curve for images at FDR 5 %"
     return {
         "predictor": variable(("predictor",), list(predictors), "1", f"dimensions, and {MEANING[TO_BEAT]}; {turned}"),
         **intervals.variables("spearman", correlation, title, axes),
         **intervals.variables("gain_over_5nn", gain, f"{title}, minus that of {TO_BEAT}", axes),
-        **intervals.variables("area_memorized", area, "area under the ROC curve for images at FDR 5 %", axes),
+        **intervals.variables("area_memorized", area, of_area, axes),
+        **intervals.variables("area_gain_over_5nn", area_gain, f"{of_area}, minus that of {TO_BEAT}", axes),
     }
 
 
 def _prediction(values: np.ndarray, to_beat: np.ndarray, scored: xr.Dataset, seed: int) -> Sequence[Interval]:
     """Of one predictor and one estimator's scores, over images that have a value, (n,)."""
-    score, rng = inputs.last(scored), generator(seed, "geometry", "resamples")
-    gain = intervals.spearman_gains([values], to_beat, score, rng)[0]
-    return intervals.spearman(values, score), gain, detection(values, scored["q_value"].values <= FDR)
+    score, memorized = inputs.last(scored), scored["q_value"].values <= FDR
+    # The same resamples for both gains.
+    one, same = (generator(seed, "geometry", "resamples") for _ in range(2))
+    gain = intervals.spearman_gains([values], to_beat, score, one)[0]
+    area_gain = intervals.area_gain(values, to_beat, memorized, same)
+    return intervals.spearman(values, score), gain, detection(values, memorized), area_gain
 
 
 def _against_known(
