@@ -27,8 +27,10 @@ sys.path.insert(0, str(BENCHMARKS))
 import against_reference  # noqa: E402
 import ceilings  # noqa: E402
 import common  # noqa: E402
+import data_dimension  # noqa: E402
 import effect_of_repeats  # noqa: E402
 import gradient_pairs  # noqa: E402
+import labels  # noqa: E402
 import lockstep  # noqa: E402
 import read_folder  # noqa: E402
 import scaling  # noqa: E402
@@ -235,6 +237,28 @@ def test_gradient_pairs_has_a_row_for_each_number_of_pairs_and_kind_of_signs():
     rows = list(gradient_pairs._rows(model, x, 2, reference_samples=50))
     assert [row["pairs"] for row in rows] == ["encoder", 8, 8, 16, 16, 20, 20, 24, 24]
     assert all(float(row["rms"]) < 1 for row in rows), "an untrained model's posterior is nearly the prior"
+
+
+def test_labels_counts_every_image_of_each_part_once():
+    case = labels.Case("circle_with_point", 110, 4, labels.NOT_MEMORIZED)
+    found = labels.counted(case, seed=1)
+    assert {*found} == {(part, way) for part in ("circle", "point") for way in ("LIDL", "exact")}
+    for (part, way), numbers in found.items():
+        assert numbers[:3].sum() == (10 if part == "point" else 100)
+        assert numbers[0] >= (10 if part == "point" else 80), way
+    assert found["circle", "exact"][3:].tolist() == [1, 1, 1]
+    (row,) = [row for row in labels._rows(case, [found]) if (row["part"], row["should be"]) == ("point", labels.DATA)][
+        :1
+    ]
+    assert (row["right"], row["wrong"]) == ("10 to 10", "0 to 0")
+
+
+def test_data_dimension_has_a_row_for_a_ball_and_for_a_part():
+    ball = data_dimension.of_ball(2, images=150, seeds=2)
+    low, high = map(float, ball["mean of `lid_data`"].split(" to "))
+    assert 1.6 < low <= high < 2.4
+    part = data_dimension.of_rounding("lollipop", {}, 0, 150)
+    assert part["part"] == "disc, 2, 150" and 1.6 < float(part["lid_data"].split(", ")[0]) < 2.4
 
 
 def test_ceilings_prints_a_table(capsys):

@@ -330,7 +330,7 @@ def test_absolute_labels_by_hand():
 
 
 def test_what_errors_do_not_settle_is_undecided():
-    """A gap within two standard errors; no gap where none could be seen; data of small dimension, or of the median's."""
+    """A gap within two standard errors; no gap where none could be seen; data of small dimension, or not beyond errors."""
 
     def of(data, data_error, model):
         others = [2.0] * 4
@@ -339,7 +339,7 @@ def test_what_errors_do_not_settle_is_undecided():
 
     assert of(2, 0.45, 1) == OVERFITTING and of(2, 0.55, 1) == UNDECIDED
     assert of(2, 0.95, 2) == NOT_MEMORIZED and of(2, 1.05, 2) == UNDECIDED
-    assert of(0.9, 0.4, 0.9) == DATA and of(0.9, 0.6, 0.9) == UNDECIDED and of(1.1, 0.3, 1.1) == NOT_MEMORIZED
+    assert of(0.9, 0.04, 0.9) == DATA and of(0.9, 0.06, 0.9) == UNDECIDED and of(1.1, 0.3, 1.1) == NOT_MEMORIZED
 
 
 def test_few_images_are_labelled_by_the_error_of_the_data_alone(rng):
@@ -382,6 +382,65 @@ def test_images_without_a_dimension_get_no_label():
     assert found.labels.tolist() == [OVERFITTING, "", ""]
     none = label(dimensions([1.0]), dimensions([np.nan]), is_absolute=False)
     assert none.labels.tolist() == [""] and none.why_none
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_an_infinite_dimension_is_none(rng, is_absolute):
+    data, model = rng.uniform(5, 15, 200), rng.uniform(5, 15, 200)
+    data[:3], model[3] = np.inf, -np.inf
+    found = label(dimensions(data), dimensions(model), is_absolute)
+    assert (found.labels[:4] == "").all() and np.isnan(found.gap[:4]).all() and (found.labels[4:] != "").all()
+
+
+def test_images_of_one_of_few_data_dimensions_are_held_against_one_another(rng):
+    """Known dimensions 1, 2 and 5, and a model that is right to 0.05, in any order of images."""
+    known = np.repeat([1.0, 2.0, 5.0], 300)
+    model = known + rng.normal(0, 0.05, 900)
+    found = label(dimensions(known), dimensions(model), is_absolute=False)
+    assert (found.labels == NOT_MEMORIZED).all()
+    np.testing.assert_allclose(
+        found.gap, np.repeat([np.median(model[known == each]) for each in (1, 2, 5)], 300) - model
+    )
+
+
+def test_labels_do_not_depend_on_the_order_of_images(rng):
+    """A third of the images share one data dimension, whose place is in several tenths."""
+    data = np.where(rng.random(300) < 1 / 3, 8.0, rng.uniform(5, 15, 300))
+    model, order = data + rng.standard_t(2, 300), rng.permutation(300)
+    found, again = (label(dimensions(data[of]), dimensions(model[of]), False) for of in (np.arange(300), order))
+    assert {OVERFITTING, NOT_MEMORIZED} <= {*found.labels}
+    assert again.labels.tolist() == found.labels[order].tolist()
+    np.testing.assert_array_equal(again.gap, found.gap[order])
+
+
+def test_few_images_are_not_held_against_one_another(rng):
+    """Of 99 images nothing is said, nor of four alike among 100 or more; repeated images are no others."""
+    data, model = rng.uniform(5, 15, 100), rng.uniform(5, 15, 100)
+    few = label(dimensions(data[:99]), dimensions(model[:99]), is_absolute=False)
+    assert {*few.labels} == {""} and np.isnan(few.gap).all() and "99 images" in few.why_none
+    assert "" not in label(dimensions(data), dimensions(model), is_absolute=False).labels
+    assert label(dimensions(data[:99]), dimensions(model[:99]), is_absolute=True).why_none == ""
+    with_repeated = np.append(data[:99], [0.0] * 50)
+    assert label(dimensions(with_repeated), dimensions(np.ones(149)), False).why_none == few.why_none
+    found = label(dimensions([1.0] * 4 + [2.0] * 5 + [5.0] * 100), dimensions(rng.uniform(5, 15, 109)), False)
+    assert (found.labels[:4] == "").all() and (found.labels[4:] != "").all()
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_repeated_images_are_data_driven_and_no_measure_of_others(rng, is_absolute):
+    """Two thirds are repeated: the median is that of the others, of which ten have a quarter of it."""
+    data = np.concatenate([np.zeros(400), np.full(10, 2.0), np.full(190, 8.0)])
+    model = data + rng.normal(0, 0.2, 600)
+    model[0] = -5  # far below what may be expected of any
+    found = label(dimensions(data, 0.1), dimensions(model), is_absolute)
+    assert (found.labels[:410] == DATA).all() and (found.labels[410:] == NOT_MEMORIZED).all()
+    assert {*label(dimensions(np.zeros(3)), dimensions(np.zeros(3)), is_absolute=True).labels} == {DATA}
+
+
+def test_an_error_of_the_model_that_is_unknown_counts_as_none():
+    data = dimensions([1, 1, 1], 0.1)
+    found = label(data, dimensions([1, 0, 0], [np.nan, np.nan, 0.6]), is_absolute=True)
+    assert found.labels.tolist() == [NOT_MEMORIZED, OVERFITTING, UNDECIDED]
 
 
 def circle(n, rng):

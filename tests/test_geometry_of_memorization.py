@@ -74,7 +74,28 @@ def test_labels_shares_and_what_is_found_of_each(asked):
     of_first = found.sel(cause_of=OVERFITTING).isel(estimator=0)
     assert float(of_first["memorized"]) == pytest.approx(memorized[here].mean())
     assert float(of_first["median_score"]) == np.median(asked.first["score"][-1].values[here])
-    assert dict(answer.summary) == {"why_none": "", "comparison": "relative", "way": "flipd"}
+    assert dict(answer.summary) == {"why_none": "", "comparison": "relative", "way": "flipd", "without_error": 0}
+
+
+def test_labels_without_an_error_of_the_model_are_counted(asked):
+    model = asked.analyses["model_dimension"].copy(deep=True)
+    model["lid_model_standard_error"][:7] = np.nan
+    answer = analyse(dataclasses.replace(asked, analyses=asked.analyses | {"model_dimension": model}))
+    assert answer.summary["without_error"] == 7
+    drawn = draw(answered(answer).assign_attrs(answer.summary), asked.scores, asked.dataset)
+    assert "of 7 the model's error is unknown" in texts(drawn)
+
+
+def test_labels_by_the_known_dimension_do_not_cut_ties(asked, rng):
+    """Known dimensions 1, 2 and 5, a model right to 0.05, and data right to a tenth: all not memorized, by the known one, too."""
+    known = np.repeat([1.0, 2.0, 5.0], N // 3)
+    of_data = dimensions("lid_data", known + rng.normal(0, 0.1, N))
+    of_model = dimensions("lid_model", known + rng.normal(0, 0.05, N), 0.0, way="flipd", most=64)
+    dataset = asked.dataset.copy(deep=True)
+    dataset["dimension"] = "sample", np.append(known, np.full(dataset.sizes["sample"] - N, np.nan))
+    analyses = {"data_dimension": of_data, "model_dimension": of_model}
+    found = answered(analyse(dataclasses.replace(asked, dataset=dataset, analyses=analyses)))
+    assert (found["known_cause"] == NOT_MEMORIZED).all()
 
 
 def test_predictions_are_scipys_and_scikit_learns(asked):
@@ -86,10 +107,38 @@ def test_predictions_are_scipys_and_scikit_learns(asked):
             at = found.sel(predictor=name, estimator=estimator)
             rank = spearmanr(values, score).statistic
             assert float(at["spearman"]) == pytest.approx(rank)
-            assert float(at["area_memorized"]) == pytest.approx(roc_auc_score(memorized, values))
+            area = roc_auc_score(memorized, values)
+            assert float(at["area_memorized"]) == pytest.approx(area)
+            of_distance = found.sel(predictor="distance_5nn", estimator=estimator)["area_memorized"]
+            assert float(at["area_gain_over_5nn"]) == pytest.approx(area - float(of_distance))
             to_beat = found.sel(predictor="distance_5nn", estimator=estimator)["spearman"]
             assert float(at["gain_over_5nn"]) == pytest.approx(rank - float(to_beat))
-        assert float(found.sel(predictor="distance_5nn", estimator=estimator)["gain_over_5nn"]) == 0
+        of_itself = found.sel(predictor="distance_5nn", estimator=estimator)
+        assert float(of_itself["gain_over_5nn"]) == 0
+        assert intervals.read(of_itself, "area_gain_over_5nn") == (0, 0, 0)
+
+
+def test_the_gain_in_area_by_hand_and_its_interval_by_scikit_learn(rng):
+    """Of four pairs a has 3 the right way round, and b a tie and two: 0.75 - 0.625."""
+    is_found = np.array([True, False, True, False])
+    a, b = np.array([4.0, 3, 2, 1]), np.array([4.0, 2, 2, 3])
+    assert intervals.area_gain(a, b, is_found, rng).estimate == 0.125
+    is_found = rng.random(60) < 0.3
+    a, b = is_found + rng.normal(size=60).round(1), rng.normal(size=60).round(1)
+    found, again, gains = intervals.area_gain(a, b, is_found, np.random.default_rng(1)), np.random.default_rng(1), []
+    for _ in range(intervals.RESAMPLES):
+        seen = np.repeat(np.arange(60), again.multinomial(60, np.full(60, 1 / 60)))
+        gains.append(roc_auc_score(is_found[seen], a[seen]) - roc_auc_score(is_found[seen], b[seen]))
+    expected = roc_auc_score(is_found, a) - roc_auc_score(is_found, b), *np.quantile(gains, [0.025, 0.975])
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_a_gain_in_area_needs_images_of_both_kinds(rng):
+    """Of resamples of three images a third have none of the single one that is found."""
+    a, is_found = np.array([3.0, 2, 1]), np.array([True, False, False])
+    assert intervals.area_gain(a, -a, is_found, rng) == (1, 1, 1)
+    assert np.isnan(intervals.area_gain(a, -a, ~is_found | is_found, rng)).all()
+    assert np.isnan(intervals.area_gain(a, -a, is_found & ~is_found, rng)).all()
 
 
 def test_a_low_dimension_that_tells_the_score_is_said_to(asked):

@@ -179,6 +179,7 @@ def test_an_experiment_has_a_known_dimension_on_a_manifold_alone():
     membership = {"design": "half_split", "repeats": 5}
     for dataset, expected in (("ball", True), ("planted", False), ("mnist1k", False)):
         experiment = {"dataset": dataset, "membership": membership, "training": {}, "scored_epochs": [1]}
+        experiment["model"] = {"name": "bernoulli_mlp_vae"}
         assert ("known_dimension" in has(experiment, defined)) == expected
         given = {"log_px": "a.npy", "membership": {}, "dataset": dataset}
         assert ("known_dimension" in has(given, defined)) == expected
@@ -214,6 +215,10 @@ MISTAKES = {
     "one dimension of a mixture": (
         {"manifold": "mixture", "dimensions": [2]},
         ".dimensions is [2]; it must have at least 2",
+    ),
+    "fewer images than dimensions": (
+        {"manifold": "mixture", "dimensions": [1, 2, 5], "train": 2},
+        ".train is 2, fewer than its 3 dimensions; state more",
     ),
     "a dimension twice": ({"manifold": "mixture", "dimensions": [2, 2]}, ".dimensions is [2, 2]; it must not name"),
     "no test images": (

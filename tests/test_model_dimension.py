@@ -80,6 +80,13 @@ def test_the_rank_of_a_vae_is_its_mean_over_draws_of_x(paths):
     assert dict(answer.summary) == {"way": "jacobian", "most": 3, "visible": visible(64)} and answer.lacking == {}
 
 
+def test_where_all_draws_of_x_are_one_the_error_of_the_rank_is_unknown(paths):
+    model = TwoOfThree()
+    model.observation = "pixels"
+    _, found = asked(paths, model)
+    assert np.isfinite(found["lid_model"]).all() and np.isnan(found["lid_model_standard_error"]).all()
+
+
 def test_a_vae_with_gaussian_pixels_has_lidl_at_some_images(tmp_path, monkeypatch):
     monkeypatch.setattr(ways_to_dimension, "SAMPLED", 3)
     monkeypatch.setattr(ways_to_dimension, "DRAWS", 2)

@@ -52,8 +52,13 @@ def analyse(given: Inputs) -> Answer:
     if "dimension" in dataset and not np.isnan(dataset["dimension"].values[sample].astype(float)).all():
         known = dataset["dimension"].values[sample].astype(float)
         variables |= _against_known(known, data, model, found, is_absolute)
-    summary = {"why_none": found.why_none, "comparison": "absolute" if is_absolute else "relative"}
-    return Answer(variables, _settings(), summary | {"way": given.analyses["model_dimension"].attrs["way"]})
+    summary = {
+        "why_none": found.why_none,
+        "comparison": "absolute" if is_absolute else "relative",
+        "way": given.analyses["model_dimension"].attrs["way"],
+        "without_error": int(((found.labels != UNLABELLED) & np.isnan(model.standard_error)).sum()),
+    }
+    return Answer(variables, _settings(), summary)
 
 
 def _of_data(analysis: xr.Dataset, sample: np.ndarray) -> Dimensions:
@@ -113,31 +118,36 @@ def _predictors(
 
 
 def _predictions(predictors: Mapping[str, np.ndarray], given: Inputs) -> dict[str, tuple]:
-    """Of every predictor: rank correlation with the score, by how much it exceeds that of TO_BEAT, area for images at FDR 5 %."""
-    correlation, gain, area = [], [], []
+    """Of every predictor: rank correlation with the score, area for images at FDR 5 %, and by how much they exceed TO_BEAT's."""
+    correlation, gain, area, area_gain = found = [], [], [], []
     for values in predictors.values():
         there = ~np.isnan(values)
         of_scores = [
             _prediction(values[there], predictors[TO_BEAT][there], scored.isel(sample=there), given.seed)
             for scored in given.scores.values()
         ]
-        for each, part in zip((correlation, gain, area), zip(*of_scores, strict=True), strict=True):
+        for each, part in zip(found, zip(*of_scores, strict=True), strict=True):
             each.append(part)
     axes, turned = ("predictor", "estimator"), "turned so that higher says memorized"
     title = f"Spearman's rank correlation of the predictor with the score, {turned}"
+    of_area = "area under the ROC curve for images at FDR 5 %"
     return {
         "predictor": variable(("predictor",), list(predictors), "1", f"dimensions, and {MEANING[TO_BEAT]}; {turned}"),
         **intervals.variables("spearman", correlation, title, axes),
         **intervals.variables("gain_over_5nn", gain, f"{title}, minus that of {TO_BEAT}", axes),
-        **intervals.variables("area_memorized", area, "area under the ROC curve for images at FDR 5 %", axes),
+        **intervals.variables("area_memorized", area, of_area, axes),
+        **intervals.variables("area_gain_over_5nn", area_gain, f"{of_area}, minus that of {TO_BEAT}", axes),
     }
 
 
 def _prediction(values: np.ndarray, to_beat: np.ndarray, scored: xr.Dataset, seed: int) -> Sequence[Interval]:
     """Of one predictor and one estimator's scores, over images that have a value, (n,)."""
-    score, rng = inputs.last(scored), generator(seed, "geometry", "resamples")
-    gain = intervals.spearman_gains([values], to_beat, score, rng)[0]
-    return intervals.spearman(values, score), gain, detection(values, scored["q_value"].values <= FDR)
+    score, memorized = inputs.last(scored), scored["q_value"].values <= FDR
+    # The same resamples for both gains.
+    one, same = (generator(seed, "geometry", "resamples") for _ in range(2))
+    gain = intervals.spearman_gains([values], to_beat, score, one)[0]
+    area_gain = intervals.area_gain(values, to_beat, memorized, same)
+    return intervals.spearman(values, score), gain, detection(values, memorized), area_gain
 
 
 def _against_known(
@@ -169,7 +179,7 @@ def _medians(values: np.ndarray, known: np.ndarray, each: np.ndarray) -> list[fl
 
 def _settings() -> dict[str, object]:
     """The thresholds of the labels, and the resamples."""
-    names = ("LEAST_GAP", "GAP", "SPREADS", "GROUPS", "SMALL", "ERRORS", "VARIES")
+    names = ("LEAST_GAP", "GAP", "SPREADS", "GROUPS", "FEWEST", "ALIKE", "SMALL", "ERRORS", "VARIES")
     return {name.lower(): getattr(labels, name) for name in names} | {
         "repeated": REPEATED,
         "resamples": intervals.RESAMPLES,

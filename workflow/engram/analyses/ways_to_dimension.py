@@ -26,6 +26,7 @@ from engram.geometry.lidl import lidl, local_dimensions
 from engram.geometry.normal_bundle import SCORES, normal_bundle
 from engram.geometry.smoothed_vae import gaussian_moments, lidl_of_vae
 from engram.geometry.smoothing import ClosedForm, on_manifold, own_noise, smoothed
+from engram.models import observations
 from engram.models.conditions import conditions
 from engram.models.diffusion import PIXELS_AT_ONCE
 from engram.models.ppca import PPCA
@@ -114,7 +115,10 @@ def by_density(model: ClosedForm, judged: JudgedImages) -> Found:
 
 
 def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
-    """Numerical rank of d image / dz at the z of x, mean over draws of x; its standard error is that over the draws."""
+    """Numerical rank of d image / dz at the z of x, mean over draws of x; its standard error is that over the draws.
+
+    It is NaN of a model that sees the levels themselves, as these draws are all one.
+    """
     generator, pixels, ranks, spectra = generator_of(model), math.prod(judged.shape), [], []
     for draw in range(DRAWS):
         parts = []
@@ -131,8 +135,11 @@ def by_jacobian(model: nn.Module, judged: JudgedImages) -> Found:
         "singular_value": variable(("sample", "direction"), spectrum, "1", title),
     }
     meaning = f"singular values above {visible(pixels):.3g} of the full model's Jacobian d image / dz at the z of x"
-    dimension = Dimension(rank.mean(0), rank.std(0) / DRAWS**0.5)
-    return Found("jacobian", dimension, spectrum.shape[1], meaning, further | _by_sampling(model, judged))
+    is_drawn = model.observation not in observations.WITHOUT_NOISE
+    error = rank.std(0) / DRAWS**0.5 if is_drawn else torch.full_like(rank[0], torch.nan)
+    return Found(
+        "jacobian", Dimension(rank.mean(0), error), spectrum.shape[1], meaning, further | _by_sampling(model, judged)
+    )
 
 
 def _by_sampling(model: nn.Module, judged: JudgedImages) -> dict[str, tuple]:

@@ -117,6 +117,8 @@ def mistakes_in_manifold(definition: Mapping[str, Any]) -> Iterator[str]:
             f": its {manifold} lies in {coordinates_of(asked)} coordinates, but images of {side} x {side} have {side**2} pixels; "
             "state a larger image_size"
         )
+    if not lacking and "dimensions" in takes and len(asked["dimensions"]) > asked["train"]:
+        yield f".train is {asked['train']}, fewer than its {len(asked['dimensions'])} dimensions; state more"
     if "copies" in takes and asked["copies"] >= asked["train"]:
         yield f".train is {asked['train']}, of which {asked['copies']} are copies of a point; state more, or fewer copies"
 

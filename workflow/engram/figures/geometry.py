@@ -26,7 +26,7 @@ PREDICTORS = {
     "distance_5nn": "distance to 5 nearest",
 }
 SHOWN = 20_000  # points that a picture can hold
-COLUMNS = (0, 0.31, 0.55, 0.79)  # of the table of predictors
+COLUMNS = (0, 0.27, 0.45, 0.64, 0.82)  # of the table of predictors
 LINE, ROWS = 0.145, 10  # inches of a line of numbers, and the fewest there is room for
 
 
@@ -47,7 +47,7 @@ def geometry(analysis: xr.Dataset, scores: dict[str, xr.Dataset], dataset: xr.Da
     place = {"location": "top", "shrink": 0.4, "aspect": 40, "anchor": (0, 0)}
     above.colorbar(points, ax=[by_score, by_label], label=title, ticks=[0, 0.5, 1], **place)
     _by_label(by_label, analysis)
-    said, predicted = below.subplots(1, 2, width_ratios=(2, 3))
+    said, predicted = below.subplots(1, 2, width_ratios=(1, 2))
     _said(said, analysis, name)
     _predicted(predicted, analysis)
     _pictures(pictures.subplots(), analysis, shown, judge, dataset)
@@ -89,6 +89,8 @@ def _said(axes: Axes, analysis: xr.Dataset, name: str) -> None:
         lines += ["No image is labelled:", f"{analysis.attrs['why_none']}."]
     else:
         lines += [_line(analysis.sel(cause_of=each), each, name) for each in analysis["cause_of"].values]
+    if unknown := analysis.attrs["without_error"]:
+        lines.append(f"of {unknown:,} the model's error is unknown: taken for 0")
     if "confusion" in analysis and not analysis.attrs["why_none"]:
         counts = analysis["confusion"].values
         lines.append(f"\nas by the known dimension: {np.trace(counts):,} of {counts.sum():,}")
@@ -102,19 +104,19 @@ def _line(of_label: xr.Dataset, label: str, name: str) -> str:
 
 
 def _predicted(axes: Axes, analysis: xr.Dataset) -> None:
-    """What each predictor says of the score, with intervals, and by how much its correlation exceeds the distance's."""
-    rows = [["", "correlation", "minus that of 5-NN", "area, FDR 5 %"]]
+    """What each predictor says of the score, with intervals, and by how much it exceeds what the distance does."""
+    rows = [["", "correlation", "minus 5-NN's", "area, FDR 5 %", "minus 5-NN's"]]
+    numbers = ("spearman", "gain_over_5nn", "area_memorized", "area_gain_over_5nn")
     for estimator in analysis["estimator"].values:
-        rows.append([f"{estimator}:", "", "", ""])
+        rows.append([f"{estimator}:", *[""] * len(numbers)])
         for name, title in PREDICTORS.items():
             found = analysis.sel(predictor=name, estimator=estimator)
-            row = [intervals.read(found, of).text() for of in ("spearman", "gain_over_5nn", "area_memorized")]
-            rows.append([f"  {title}", *row])
+            rows.append([f"  {title}", *(intervals.read(found, of).text() for of in numbers)])
     axes.axis("off")
     line = 1 / max(len(rows), ROWS)
     for place, row in enumerate(rows):
         for left, text in zip(COLUMNS, row, strict=True):
-            axes.text(left, 1 - place * line, text, fontsize=6, va="top", transform=axes.transAxes)
+            axes.text(left, 1 - place * line, text, fontsize=5.5, va="top", transform=axes.transAxes)
 
 
 def _pictures(axes: Axes, analysis: xr.Dataset, shown: list[str], judge: xr.Dataset, dataset: xr.Dataset) -> None:

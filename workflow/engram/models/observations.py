@@ -17,6 +17,7 @@ from engram.errors import UserError
 from engram.randomness import image_uniforms
 
 OBSERVATION = ("likelihood", "observation")  # names of the random streams behind x
+WITHOUT_NOISE = ("pixels", "centred")  # all draws of an image are equal
 LOGIT_MARGIN = 0.05  # lambda of the paper: keeps the logit finite at black and white
 
 

@@ -59,13 +59,40 @@ def spearman_gains(
     n, groups = len(score), [np.unique(values, return_inverse=True)[1] for values in (score, b, *several)]
     if n < 4:
         return [Interval(np.nan, np.nan, np.nan)] * len(several)
-    counts = [np.ones(n), *(rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RESAMPLES))]
     with np.errstate(invalid="ignore"):  # where all are equal, in the images or in a resample
-        correlations = np.array([_correlations(groups, count) for count in counts])
+        correlations = np.array([_correlations(groups, count) for count in _counts(n, rng)])
     gains = correlations[:, 1:] - correlations[:, :1]
     limits = np.quantile(gains[1:], [0.025, 0.975], axis=0)
     limits = np.where(np.isnan(gains[0]), np.nan, limits)
     return [Interval(*map(float, interval)) for interval in zip(gains[0], *limits, strict=True)]
+
+
+def area_gain(a: np.ndarray, b: np.ndarray, is_found: np.ndarray, rng: np.random.Generator) -> Interval:
+    """By how much the area under the ROC curve of a exceeds b's, (n,) each, for images (n,) bool that should have higher values.
+
+    A paired bootstrap over images, in the resamples of `spearman_gains` of an equal `rng`. Those without an image of either kind
+    have no area and are left out; NaN if all images are of one kind.
+    """
+    if is_found.all() or not is_found.any():
+        return Interval(np.nan, np.nan, np.nan)
+    groups = [np.unique(values, return_inverse=True)[1] for values in (a, b)]
+    resamples = [count for count in _counts(len(a), rng) if 0 < count @ is_found < len(a)]
+    areas = np.array([[_area(group, is_found, count) for group in groups] for count in resamples])
+    gains = areas[:, 0] - areas[:, 1]
+    limits = np.quantile(gains[1:], [0.025, 0.975]) if len(gains) > 1 else (np.nan, np.nan)
+    return Interval(*map(float, (gains[0], *limits)))
+
+
+def _counts(n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """How many there are of each image, (n,): one of each, and then in every resample."""
+    return [np.ones(n), *(rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RESAMPLES))]
+
+
+def _area(group: np.ndarray, is_found: np.ndarray, count: np.ndarray) -> float:
+    """Chance that a found image's value exceeds another's, ties counted half; group, count: as of `_correlations`."""
+    found, others = (np.bincount(group, count * here, group.max() + 1) for here in (is_found, ~is_found))
+    below = np.cumsum(others) - others / 2
+    return float(found @ below / (found.sum() * others.sum()))
 
 
 def _correlations(groups: Sequence[np.ndarray], count: np.ndarray) -> list[float]:
