@@ -334,6 +334,8 @@ def test_prompts_that_lack_or_cannot_be_read_are_one_line(tmp_path, capsys, monk
         "image,prompt\n0.png,a\n": "has no prompt of 1 of 2 images: 1.png; add their rows",
         "image,prompt\n0.png,a\n0.png,b\n1.png,b\n": "has two prompts of 0.png; an image has one",
         "image,prompt\n0.png\n": "has no prompt in the row of '0.png'",
+        "image,prompt\n0.png,a cat, sitting\n1.png,b\n": "has 3 columns in the row of '0.png', and 2 in its header; put a "
+        "prompt that holds commas in quotes",
     }.items():
         (tmp_path / "prompts.csv").write_text(content)
         run(tmp_path, "--images", tmp_path / "images", "--prompts", tmp_path / "prompts.csv", code=1)

@@ -23,6 +23,11 @@ def read(key: str, written: str | Path) -> dict[str, str]:
         raise UserError(f"{key}: {written} has the columns {', '.join(there) or 'none'}; it needs image and prompt")
     prompts: dict[str, str] = {}
     for row in rows:
+        if None in row:  # where csv puts what lies beyond the header
+            raise UserError(
+                f"{key}: {written} has {len(row[None]) + len(there)} columns in the row of {row['image']!r}, and {len(there)} in "
+                "its header; put a prompt that holds commas in quotes"
+            )
         if row["prompt"] is None:
             raise UserError(
                 f"{key}: {written} has no prompt in the row of {row['image']!r}; write one, or an empty text"
