@@ -17,6 +17,7 @@ from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import copies
 from engram.audit.images import Images, rows_of
 from engram.audit.membership import roc_of_one_target, set_p_values
+from engram.audit.prompts import of_images
 from engram.audit.schedule import Schedule, schedule_of
 from engram.errors import UserError
 from engram.files import artifacts
@@ -304,7 +305,8 @@ def prompted(folder):
     text_conditional(folder / "model")
     for name, number, seed in (("images", 2, 1), ("training", 4, 2), ("held_out", 4, 3)):
         pictures(folder / name, number, shape=(16, 16, 3), seed=seed)
-    (folder / "prompts.csv").write_text("image,prompt\n" + "".join(f"{i}.png,a {chr(97 + i)}\n" for i in range(4)))
+    files = [f"{name}/{i}.png,a {chr(97 + i)}\n" for name in ("images", "training", "held-out") for i in range(4)]
+    (folder / "prompts.csv").write_text("image,prompt\n" + "".join(files))
     return folder
 
 
@@ -340,3 +342,18 @@ def test_prompts_that_lack_or_cannot_be_read_are_one_line(tmp_path, capsys, monk
         (tmp_path / "prompts.csv").write_text(content)
         run(tmp_path, "--images", tmp_path / "images", "--prompts", tmp_path / "prompts.csv", code=1)
         assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_name_that_two_sets_have_gives_its_prompt_to_none_by_guess():
+    levels = np.arange(3 * 9, dtype=np.uint8).reshape(3, 9)
+    one, two, same = (Images(levels[[k]], np.array(["cat.png"]), []) for k in (0, 1, 0))
+    given = {"images": one, "training": two}
+    rows = rows_of(given, KEYS, 10, 0)
+    with pytest.raises(
+        UserError, match=r"row of cat.png could be images/cat.png or training/cat.png, which are different"
+    ):
+        of_images("--prompts", {"cat.png": "a cat"}, given, rows)
+    assert of_images("--prompts", {"cat.png": "a", "training/cat.png": "b"}, given, rows) == ["a", "b"]
+    assert of_images("--prompts", {"images/cat.png": "a", "training/cat.png": "b"}, given, rows) == ["a", "b"]
+    given = {"images": one, "training": same}
+    assert of_images("--prompts", {"cat.png": "a"}, given, rows_of(given, KEYS, 10, 0)) == ["a"]

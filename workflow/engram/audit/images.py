@@ -53,6 +53,11 @@ class Rows(NamedTuple):
     membership: np.ndarray
 
 
+def source_of(name: str) -> str:
+    """The set as a column `source` and rows of prompts name it."""
+    return name.replace("_", "-")
+
+
 def require_folders(sources: Mapping[str, str | None], keys: Mapping[str, str]) -> None:
     """Raise UserError, naming the key, for a source that is neither a folder nor a data set's file."""
     for name, source in sources.items():
@@ -144,7 +149,7 @@ def rows_of(sets: Mapping[str, Images], keys: Mapping[str, str], most: int, seed
         np.concatenate([sets[name].levels[index] for name, index in parts]),
         digest,
         np.concatenate([sets[name].path[index] for name, index in parts]).astype(object),
-        np.concatenate([np.full(len(index), name.replace("_", "-"), dtype=object) for name, index in parts]),
+        np.concatenate([np.full(len(index), source_of(name), dtype=object) for name, index in parts]),
         membership,
     )
 
