@@ -357,3 +357,15 @@ def test_a_file_name_that_two_sets_have_gives_its_prompt_to_none_by_guess():
     assert of_images("--prompts", {"images/cat.png": "a", "training/cat.png": "b"}, given, rows) == ["a", "b"]
     given = {"images": one, "training": same}
     assert of_images("--prompts", {"cat.png": "a"}, given, rows_of(given, KEYS, 10, 0)) == ["a"]
+
+
+@pytest.mark.parametrize(("option", "meant"), [("--training", "train"), ("--held-out", "test")])
+def test_a_folder_that_is_a_split_is_neither_training_images_nor_held_out_ones(
+    option, meant, audited, tmp_path, capsys
+):
+    for number, part in enumerate(("train", "test", "val")):
+        pictures(tmp_path / "data" / part, 2, seed=number)
+    run(audited, "--images", audited / "images", option, tmp_path / "data", output="split", code=1)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"{option}: '{tmp_path}/data' holds the folders of a split: test, train; name the one" in error
+    assert error.endswith(f"such as '{tmp_path}/data/{meant}'")

@@ -28,6 +28,7 @@ SETS = {"images": UNKNOWN, "training": TRAINING, "held_out": HELD_OUT}  # and wh
 SIDE = 64  # pixels a side, above which images are shown and compared with samples by means
 AT_ONCE = 256  # images whose means are taken at once
 OF_DATASET = {"training": TRAIN, "held_out": TEST}  # the split that is meant where a data set is named
+MEANT = {"training": "train", "held_out": "test"}  # the folder of a split that may be meant
 
 
 class Images(NamedTuple):
@@ -72,6 +73,8 @@ def read(name: str, key: str, source: str, shape: tuple[int, int, int], resize: 
     """
     if Path(source).suffix == ".h5":
         return _of_dataset(name, key, source, shape)
+    if name in MEANT:
+        _require_one_part(name, key, source)
     definition: dict[str, Any] = {"folder": source, "mode": "grey" if shape[0] == 1 else "rgb"}
     sizes = _sizes(source)
     wanted = f"{shape[2]} x {shape[1]}"
@@ -94,6 +97,13 @@ def read(name: str, key: str, source: str, shape: tuple[int, int, int], resize: 
         said.append(f"those of other kinds made {definition['mode']}")
     resized = [f"middle squares resized to {wanted}"] if sizes - {wanted} else []
     return Images(image_set.images, image_set.path.astype(str), said + resized)
+
+
+def _require_one_part(name: str, key: str, source: str) -> None:
+    if parts := image_files(expanded(source), Reading())[1]:
+        raise UserError(
+            f"{key}: '{source}' holds the folders of a split: {parts}; name the one that is meant, such as '{source}/{MEANT[name]}'"
+        )
 
 
 def _sizes(source: str) -> set[str]:
