@@ -320,7 +320,10 @@ def test_a_text_conditional_audit(tmp_path, capsys):
     assert audit.attrs["bound_of"] == "latent" and list(audit["prompt"].values[:2]) == ["a a", "a b"]
     gain = audit["bound"].values - audit["bound_without_prompt"].values
     np.testing.assert_allclose(audit["prompt_gain"], gain, atol=1e-3)
-    np.testing.assert_allclose(audit["lid_ratio"], audit["lid"].values / audit["lid_without_prompt"].values)
+    lid, without = audit["lid"].values, audit["lid_without_prompt"].values
+    ratio = np.where((lid > 0) & (without > 0), lid / without, np.nan)
+    np.testing.assert_allclose(audit["lid_ratio"], ratio, rtol=1e-6)
+    assert audit.attrs["images_undefined"] == 0
     assert (audit["guidance_norm"].values > 0).all() and (audit["lid_standard_error"].values > 0).all()
     assert "prompt_gain" in audit["attack"].values
     page = (tmp_path / "out/report.html").read_text()
@@ -369,3 +372,10 @@ def test_a_folder_that_is_a_split_is_neither_training_images_nor_held_out_ones(
     error = capsys.readouterr().err.splitlines()[-1]
     assert f"{option}: '{tmp_path}/data' holds the folders of a split: test, train; name the one" in error
     assert error.endswith(f"such as '{tmp_path}/data/{meant}'")
+
+
+def test_the_ratio_of_two_dimensions_is_defined_where_both_are_positive():
+    found = judging.ratio_of_dimensions(
+        torch.tensor([2.0, -2.0, -2.0, 2.0, 2.0]), torch.tensor([4.0, -4.0, 4.0, -4.0, 0.0])
+    )
+    np.testing.assert_array_equal(found, [0.5, np.nan, np.nan, np.nan, np.nan])
