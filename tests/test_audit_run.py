@@ -379,3 +379,11 @@ def test_the_ratio_of_two_dimensions_is_defined_where_both_are_positive():
         torch.tensor([2.0, -2.0, -2.0, 2.0, 2.0]), torch.tensor([4.0, -4.0, 4.0, -4.0, 0.0])
     )
     np.testing.assert_array_equal(found, [0.5, np.nan, np.nan, np.nan, np.nan])
+
+
+def test_samples_that_are_not_finite_are_one_line_and_no_black_pictures(audited, capsys, monkeypatch):
+    monkeypatch.setattr(
+        Checkpoint, "sample", lambda self, prompts, generators, steps: torch.full((len(generators), 1, 8, 8), torch.nan)
+    )
+    run(audited, "--images", audited / "images", "--samples", 4, output="not_finite", code=1)
+    assert "model: its samples are not finite; its weights may be damaged" in capsys.readouterr().err.splitlines()[-1]

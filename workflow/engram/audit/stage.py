@@ -88,8 +88,7 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
         "image",
     )
     if not np.isfinite(columns["bound"]).any():
-        advice = "; leave half out" if asked.half else "; its weights may be damaged"
-        raise UserError(f"{given.described.path}: its network gives no image a finite bound{advice}")
+        raise UserError(f"{given.described.path}: its network gives no image a finite bound; {_advice(asked)}")
     samples = _samples(asked, given, checkpoint, kept)
     training = given.sets["training"].levels if "training" in given.sets else None
     without = why_not(training) or ("" if asked.samples else "no samples are asked for")
@@ -97,6 +96,10 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
     of_copies = None if without else copies(samples, training, fresh, shape)
     scores = {name: columns[name] for name in (*STATISTICS, "prompt_gain") if name in columns}
     return Found(columns, samples, of_copies, without, *_membership(scores, rows.membership, asked.seed), precision)
+
+
+def _advice(asked: Asked) -> str:
+    return "leave half out" if asked.half else "its weights may be damaged"
 
 
 def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> np.ndarray:
@@ -110,6 +113,8 @@ def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> 
         numbers = range(here.start, here.stop)
         generators = [torch_generator("cpu", asked.seed, "audit", "sample", number) for number in numbers]
         drawn = checkpoint.sample([said[number % len(said)] for number in numbers] if said else [], generators, steps)
+        if not drawn.isfinite().all():  # they would become black pictures
+            raise UserError(f"{given.described.path}: its samples are not finite; {_advice(asked)}")
         return {"samples": (255 * drawn).round().byte().flatten(1).numpy()}
 
     return blocks.computed(kept, "samples", asked.samples, asked.batch, draw, "sample")["samples"]
