@@ -29,12 +29,13 @@ DDPMScheduler = pytest.importorskip("diffusers", reason="needs `uv sync --extra 
 needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs `uv sync --extra audit`"
 )
-QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2", "--batch", "13"]
+QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2"]
 KEYS = {name: name for name in ("images", "training", "held_out")}
 
 
-def run(folder, *more, output="out", code=0):
-    assert cli.main(["audit", str(folder / "model"), *map(str, more), "--output", str(folder / output), *QUICK]) == code
+def run(folder, *more, output="out", batch=13, code=0):
+    given = "audit", folder / "model", *more, "--output", folder / output, *QUICK, "--batch", batch
+    assert cli.main([*map(str, given)]) == code
 
 
 def sets(folder):
@@ -387,3 +388,24 @@ def test_samples_that_are_not_finite_are_one_line_and_no_black_pictures(audited,
     )
     run(audited, "--images", audited / "images", "--samples", 4, output="not_finite", code=1)
     assert "model: its samples are not finite; its weights may be damaged" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_images_in_single_precision_are_judged_by_the_batch_and_once(audited, monkeypatch):
+    computed = []
+    monkeypatch.setattr(
+        "engram.audit.stage.judge", lambda *given: computed.append(len(given[1].digest)) or judging.judge(*given)
+    )
+    monkeypatch.setattr(
+        "engram.audit.precision.judge",
+        lambda *given: computed.append(len(given[1].digest)) or judging.judge(*given),
+        raising=False,
+    )
+    wanted = "--images", audited / "images", "--samples", 0, "--half"
+    run(audited, *wanted, output="pieces", batch=3)
+    assert computed == [3, 1, 3, 1]
+    first = artifacts.read(audited / "pieces/audit.h5", "audit").attrs["half_precision_changes_bound_by"]
+    (audited / "pieces/blocks/images-0000003.npz").unlink()
+    run(audited, *wanted, output="pieces", batch=3)
+    assert computed[4:] == [1]
+    assert artifacts.read(audited / "pieces/audit.h5", "audit").attrs["half_precision_changes_bound_by"] == first

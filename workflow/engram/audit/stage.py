@@ -18,7 +18,7 @@ from engram.audit.given import STEPS, Asked, Given, read
 from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN
 from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
-from engram.audit.precision import IMAGES, halve
+from engram.audit.precision import IMAGES, changes, halve
 from engram.errors import UserError
 from engram.files import artifacts, atomic, own_images
 from engram.files.source import source_digest
@@ -78,15 +78,16 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
         levels = torch.from_numpy(rows.levels[here]).reshape(-1, *shape).to(device)
         return Block(levels, rows.digest[here], given.prompts and given.prompts[here])
 
-    precision = halve(checkpoint, block(slice(0, IMAGES)), asked.effort) if asked.half else {}
-    columns = blocks.computed(
-        kept,
-        "images",
-        len(rows.digest),
-        asked.batch,
-        lambda here: judge(checkpoint, block(here), asked.effort),
-        "image",
-    )
+    def judged(name: str, number: int, size: int) -> dict[str, np.ndarray]:
+        return blocks.computed(
+            kept, name, number, size, lambda here: judge(checkpoint, block(here), asked.effort), "image"
+        )
+
+    if asked.half:
+        exact = judged("float32", min(IMAGES, len(rows.digest)), min(asked.batch, IMAGES))
+        halve(checkpoint)
+    columns = judged("images", len(rows.digest), asked.batch)
+    precision = changes(columns, exact) if asked.half else {}
     if not np.isfinite(columns["bound"]).any():
         raise UserError(f"{given.described.path}: its network gives no image a finite bound; {_advice(asked)}")
     samples = _samples(asked, given, checkpoint, kept)
