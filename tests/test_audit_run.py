@@ -19,6 +19,7 @@ from engram.audit.images import Images, rows_of
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.prompts import of_images
 from engram.audit.schedule import Schedule, schedule_of
+from engram.audit.stage import _membership
 from engram.errors import UserError
 from engram.files import artifacts
 from engram.models.diffusion import alpha_and_sigma
@@ -215,9 +216,11 @@ def test_training_and_held_out_images_are_judged_up_to_a_number_and_never_twice(
         "held_out": Images(levels[30:], names[30:], []),
     }
     rows = rows_of(given, KEYS, 10, 0)
-    assert len(np.unique(rows.digest)) == len(rows.digest) == 25
+    assert len(np.unique(rows.digest)) == len(rows.digest) and (rows.source == "held-out").sum() == 10
     assert list(rows.membership[:5]) == ["unknown"] * 3 + ["training"] * 2
-    assert {*rows.path[5:15].astype(int)} <= {*range(5, 30)} and {*rows.path[15:].astype(int)} <= {*range(30, 50)}
+    of_training = rows.path[rows.source == "training"].astype(int)
+    assert {*of_training} <= {*range(5, 30)} and 8 <= len(of_training) <= 10
+    assert {*rows.path[rows.source == "held-out"].astype(int)} <= {*range(30, 50)}
     with pytest.raises(UserError, match="held_out: 1 of its images are training images, too, such as 29"):
         rows_of(given | {"held_out": Images(levels[29:], names[29:], [])}, KEYS, 10, 0)
 
@@ -409,3 +412,24 @@ def test_images_in_single_precision_are_judged_by_the_batch_and_once(audited, mo
     run(audited, *wanted, output="pieces", batch=3)
     assert computed[4:] == [1]
     assert artifacts.read(audited / "pieces/audit.h5", "audit").attrs["half_precision_changes_bound_by"] == first
+
+
+def test_curves_and_p_values_take_what_the_seed_drew_and_not_what_was_picked():
+    """Five training images are picked, one of them twice, and five held-out ones, that score unlike all others."""
+    levels = np.random.default_rng(0).integers(256, size=(80, 9), dtype=np.uint8)
+    names = np.array([str(number) for number in range(80)])
+    picked = np.r_[0, 0:5, 40:45, 79]
+    parts = {"images": picked, "training": np.r_[:40], "held_out": np.r_[40:79]}
+    given = {name: Images(levels[part], names[part], []) for name, part in parts.items()}
+    for seed in range(3):
+        rows = rows_of(given, KEYS, 6, seed)
+        drawn = {kind: rows.path[rows.is_compared & (rows.membership == kind)] for kind in ("training", "held-out")}
+        assert [len({*files}) for files in drawn.values()] == [len(files) for files in drawn.values()] == [6, 6]
+        assert list(rows.path[rows.is_compared & (rows.membership == "unknown")]) == ["79"]
+        other = rows_of(given | {"images": Images(levels[79:], names[79:], [])}, KEYS, 6, seed)
+        assert {*other.path[other.is_compared & (other.membership == "training")]} == {*drawn["training"]}
+        rocs, p_values = _membership({"bound": np.where(rows.is_compared, 0.0, 9.0)}, rows, 0)
+        assert (rocs["bound"].members, rocs["bound"].non_members) == (6, 6) and rocs["bound"].area.estimate == 0.5
+        assert p_values["training"] == p_values["unknown"] == 1
+    whole = rows_of(given | {"images": given["training"]}, KEYS, 1000, 0)
+    assert (whole.is_compared & (whole.membership == "training")).sum() == 40

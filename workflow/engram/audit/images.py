@@ -45,13 +45,18 @@ class Images(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The images that are judged, (n,) each: pixels and their number, file, the set it came from, and what is known of it."""
+    """The images that are judged, (n,) each: pixels and their number, file, the set it came from, and what is known of it.
+
+    is_compared: whether curves and p-values take it, because its membership is unknown, or because the seed drew it from the
+    training or the held-out images. That it is one of `images` does not suffice: these the user picked, perhaps as copies.
+    """
 
     levels: np.ndarray
     digest: np.ndarray
     path: np.ndarray
     source: np.ndarray
     membership: np.ndarray
+    is_compared: np.ndarray
 
 
 def source_of(name: str) -> str:
@@ -144,23 +149,25 @@ def rows_of(sets: Mapping[str, Images], keys: Mapping[str, str], most: int, seed
         raise UserError(
             f"{keys['held_out']}: {len(both)} of its images are training images, too, such as {file}; no image can be both"
         )
-    chosen, seen = {"images": np.arange(len(digests["images"]))}, digests["images"]
-    for name in known:
-        first = np.unique(known[name], return_index=True)[1]
-        new = np.sort(first[~np.isin(known[name][first], seen)])
-        order = generator(seed, "audit", "judged", name).permutation(len(new))[:most]
-        chosen[name] = np.sort(new[order])
+    chosen, drawn = {"images": np.arange(len(digests["images"]))}, []
+    for name, of_set in known.items():
+        first = np.sort(np.unique(of_set, return_index=True)[1])
+        index = np.sort(first[generator(seed, "audit", "judged", name).permutation(len(first))[:most]])
+        chosen[name] = index[~np.isin(of_set[index], digests["images"])]
+        drawn.append(of_set[index])
     parts = [(name, index) for name, index in chosen.items() if name in sets]
     membership = np.concatenate([np.full(len(index), SETS[name], dtype=object) for name, index in parts])
     digest = np.concatenate([digests[name][index] for name, index in parts])
     membership[np.isin(digest, known["training"])] = TRAINING
     membership[np.isin(digest, known["held_out"])] = HELD_OUT
+    is_first = np.isin(np.arange(len(digest)), np.unique(digest, return_index=True)[1])
     return Rows(
         np.concatenate([sets[name].levels[index] for name, index in parts]),
         digest,
         np.concatenate([sets[name].path[index] for name, index in parts]).astype(object),
         np.concatenate([np.full(len(index), source_of(name), dtype=object) for name, index in parts]),
         membership,
+        (membership == UNKNOWN) | (is_first & np.isin(digest, np.concatenate(drawn))),
     )
 
 

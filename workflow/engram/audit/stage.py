@@ -15,7 +15,7 @@ from engram.audit.artifact import Found, attributes_of, table_of, variables_of
 from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import copies, why_not
 from engram.audit.given import STEPS, Asked, Given, read
-from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN
+from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN, Rows
 from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.precision import IMAGES, changes, halve
@@ -96,7 +96,7 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
     fresh = given.sets["held_out"].levels if "held_out" in given.sets else np.empty((0, rows.levels.shape[1]), np.uint8)
     of_copies = None if without else copies(samples, training, fresh, shape)
     scores = {name: columns[name] for name in (*STATISTICS, "prompt_gain") if name in columns}
-    return Found(columns, samples, of_copies, without, *_membership(scores, rows.membership, asked.seed), precision)
+    return Found(columns, samples, of_copies, without, *_membership(scores, rows, asked.seed), precision)
 
 
 def _advice(asked: Asked) -> str:
@@ -122,14 +122,15 @@ def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> 
 
 
 def _membership(
-    scores: Mapping[str, np.ndarray], membership: np.ndarray, seed: int
+    scores: Mapping[str, np.ndarray], rows: Rows, seed: int
 ) -> tuple[dict[str, roc.Roc], dict[str, np.ndarray]]:
     """The ROC of each statistic, and p-values of the training images and of the unknown ones beside those held out.
 
-    Images with a number that is not finite, as half precision may give, are left out of all of them.
+    Training and held-out images are those that the seed drew. Images with a number that is not finite, as half precision may
+    give, are left out of all of them.
     """
-    values = np.array([*scores.values()])
-    is_scored = np.isfinite(values).all(axis=0)
+    values, membership = np.array([*scores.values()]), rows.membership
+    is_scored = np.isfinite(values).all(axis=0) & rows.is_compared
     known = is_scored & (membership != UNKNOWN)
     is_member = membership[known] == TRAINING
     rocs = {
