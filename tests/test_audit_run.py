@@ -22,7 +22,9 @@ from engram.audit.folder import described
 from engram.audit.images import Images, rows_of
 from engram.audit.membership import roc_of_one_target, set_p_values
 from engram.audit.prevented import first_norm, sample_lowered
+from engram.audit.prompts import of_images
 from engram.audit.schedule import Schedule, schedule_of
+from engram.audit.stage import _membership
 from engram.errors import UserError
 from engram.files import artifacts
 from engram.models.diffusion import alpha_and_sigma
@@ -33,12 +35,13 @@ DDPMScheduler = pytest.importorskip("diffusers", reason="needs `uv sync --extra 
 needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs `uv sync --extra audit`"
 )
-QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2", "--batch", "13"]
+QUICK = ["--steps", "3", "--evaluations", "4", "--probes", "2"]
 KEYS = {name: name for name in ("images", "training", "held_out")}
 
 
-def run(folder, *more, output="out", code=0):
-    assert cli.main(["audit", str(folder / "model"), *map(str, more), "--output", str(folder / output), *QUICK]) == code
+def run(folder, *more, output="out", batch=13, code=0):
+    given = "audit", folder / "model", *more, "--output", folder / output, *QUICK, "--batch", batch
+    assert cli.main([*map(str, given)]) == code
 
 
 def sets(folder):
@@ -221,9 +224,11 @@ def test_training_and_held_out_images_are_judged_up_to_a_number_and_never_twice(
         "held_out": Images(levels[30:], names[30:], []),
     }
     rows = rows_of(given, KEYS, 10, 0)
-    assert len(np.unique(rows.digest)) == len(rows.digest) == 25
+    assert len(np.unique(rows.digest)) == len(rows.digest) and (rows.source == "held-out").sum() == 10
     assert list(rows.membership[:5]) == ["unknown"] * 3 + ["training"] * 2
-    assert {*rows.path[5:15].astype(int)} <= {*range(5, 30)} and {*rows.path[15:].astype(int)} <= {*range(30, 50)}
+    of_training = rows.path[rows.source == "training"].astype(int)
+    assert {*of_training} <= {*range(5, 30)} and 8 <= len(of_training) <= 10
+    assert {*rows.path[rows.source == "held-out"].astype(int)} <= {*range(30, 50)}
     with pytest.raises(UserError, match="held_out: 1 of its images are training images, too, such as 29"):
         rows_of(given | {"held_out": Images(levels[29:], names[29:], [])}, KEYS, 10, 0)
 
@@ -312,7 +317,8 @@ def prompted(folder):
     text_conditional(folder / "model")
     for name, number, seed in (("images", 2, 1), ("training", 4, 2), ("held_out", 4, 3)):
         pictures(folder / name, number, shape=(16, 16, 3), seed=seed)
-    (folder / "prompts.csv").write_text("image,prompt\n" + "".join(f"{i}.png,a {chr(97 + i)}\n" for i in range(4)))
+    files = [f"{name}/{i}.png,a {chr(97 + i)}\n" for name in ("images", "training", "held-out") for i in range(4)]
+    (folder / "prompts.csv").write_text("image,prompt\n" + "".join(files))
     return folder
 
 
@@ -326,7 +332,10 @@ def test_a_text_conditional_audit(tmp_path, capsys):
     assert audit.attrs["bound_of"] == "latent" and list(audit["prompt"].values[:2]) == ["a a", "a b"]
     gain = audit["bound"].values - audit["bound_without_prompt"].values
     np.testing.assert_allclose(audit["prompt_gain"], gain, atol=1e-3)
-    np.testing.assert_allclose(audit["lid_ratio"], audit["lid"].values / audit["lid_without_prompt"].values)
+    lid, without = audit["lid"].values, audit["lid_without_prompt"].values
+    ratio = np.where((lid > 0) & (without > 0), lid / without, np.nan)
+    np.testing.assert_allclose(audit["lid_ratio"], ratio, rtol=1e-6)
+    assert audit.attrs["images_undefined"] == 0
     assert (audit["guidance_norm"].values > 0).all() and (audit["lid_standard_error"].values > 0).all()
     assert "prompt_gain" in audit["attack"].values
     page = (tmp_path / "out/report.html").read_text()
@@ -443,7 +452,93 @@ def test_prompts_that_lack_or_cannot_be_read_are_one_line(tmp_path, capsys, monk
         "image,prompt\n0.png,a\n": "has no prompt of 1 of 2 images: 1.png; add their rows",
         "image,prompt\n0.png,a\n0.png,b\n1.png,b\n": "has two prompts of 0.png; an image has one",
         "image,prompt\n0.png\n": "has no prompt in the row of '0.png'",
+        "image,prompt\n0.png,a cat, sitting\n1.png,b\n": "has 3 columns in the row of '0.png', and 2 in its header; put a "
+        "prompt that holds commas in quotes",
     }.items():
         (tmp_path / "prompts.csv").write_text(content)
         run(tmp_path, "--images", tmp_path / "images", "--prompts", tmp_path / "prompts.csv", code=1)
         assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_name_that_two_sets_have_gives_its_prompt_to_none_by_guess():
+    levels = np.arange(3 * 9, dtype=np.uint8).reshape(3, 9)
+    one, two, same = (Images(levels[[k]], np.array(["cat.png"]), []) for k in (0, 1, 0))
+    given = {"images": one, "training": two}
+    rows = rows_of(given, KEYS, 10, 0)
+    with pytest.raises(
+        UserError, match=r"row of cat.png could be images/cat.png or training/cat.png, which are different"
+    ):
+        of_images("--prompts", {"cat.png": "a cat"}, given, rows)
+    assert of_images("--prompts", {"cat.png": "a", "training/cat.png": "b"}, given, rows) == ["a", "b"]
+    assert of_images("--prompts", {"images/cat.png": "a", "training/cat.png": "b"}, given, rows) == ["a", "b"]
+    given = {"images": one, "training": same}
+    assert of_images("--prompts", {"cat.png": "a"}, given, rows_of(given, KEYS, 10, 0)) == ["a"]
+
+
+@pytest.mark.parametrize(("option", "meant"), [("--training", "train"), ("--held-out", "test")])
+def test_a_folder_that_is_a_split_is_neither_training_images_nor_held_out_ones(
+    option, meant, audited, tmp_path, capsys
+):
+    for number, part in enumerate(("train", "test", "val")):
+        pictures(tmp_path / "data" / part, 2, seed=number)
+    run(audited, "--images", audited / "images", option, tmp_path / "data", output="split", code=1)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"{option}: '{tmp_path}/data' holds the folders of a split: test, train; name the one" in error
+    assert error.endswith(f"such as '{tmp_path}/data/{meant}'")
+
+
+def test_the_ratio_of_two_dimensions_is_defined_where_both_are_positive():
+    found = judging.ratio_of_dimensions(
+        torch.tensor([2.0, -2.0, -2.0, 2.0, 2.0]), torch.tensor([4.0, -4.0, 4.0, -4.0, 0.0])
+    )
+    np.testing.assert_array_equal(found, [0.5, np.nan, np.nan, np.nan, np.nan])
+
+
+def test_samples_that_are_not_finite_are_one_line_and_no_black_pictures(audited, capsys, monkeypatch):
+    monkeypatch.setattr(
+        Checkpoint, "sample", lambda self, prompts, generators, steps: torch.full((len(generators), 1, 8, 8), torch.nan)
+    )
+    run(audited, "--images", audited / "images", "--samples", 4, output="not_finite", code=1)
+    assert "model: its samples are not finite; its weights may be damaged" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_images_in_single_precision_are_judged_by_the_batch_and_once(audited, monkeypatch):
+    computed = []
+    monkeypatch.setattr(
+        "engram.audit.stage.judge", lambda *given: computed.append(len(given[1].digest)) or judging.judge(*given)
+    )
+    monkeypatch.setattr(
+        "engram.audit.precision.judge",
+        lambda *given: computed.append(len(given[1].digest)) or judging.judge(*given),
+        raising=False,
+    )
+    wanted = "--images", audited / "images", "--samples", 0, "--half"
+    run(audited, *wanted, output="pieces", batch=3)
+    assert computed == [3, 1, 3, 1]
+    first = artifacts.read(audited / "pieces/audit.h5", "audit").attrs["half_precision_changes_bound_by"]
+    (audited / "pieces/blocks/images-0000003.npz").unlink()
+    run(audited, *wanted, output="pieces", batch=3)
+    assert computed[4:] == [1]
+    assert artifacts.read(audited / "pieces/audit.h5", "audit").attrs["half_precision_changes_bound_by"] == first
+
+
+def test_curves_and_p_values_take_what_the_seed_drew_and_not_what_was_picked():
+    """Five training images are picked, one of them twice, and five held-out ones, that score unlike all others."""
+    levels = np.random.default_rng(0).integers(256, size=(80, 9), dtype=np.uint8)
+    names = np.array([str(number) for number in range(80)])
+    picked = np.r_[0, 0:5, 40:45, 79]
+    parts = {"images": picked, "training": np.r_[:40], "held_out": np.r_[40:79]}
+    given = {name: Images(levels[part], names[part], []) for name, part in parts.items()}
+    for seed in range(3):
+        rows = rows_of(given, KEYS, 6, seed)
+        drawn = {kind: rows.path[rows.is_compared & (rows.membership == kind)] for kind in ("training", "held-out")}
+        assert [len({*files}) for files in drawn.values()] == [len(files) for files in drawn.values()] == [6, 6]
+        assert list(rows.path[rows.is_compared & (rows.membership == "unknown")]) == ["79"]
+        other = rows_of(given | {"images": Images(levels[79:], names[79:], [])}, KEYS, 6, seed)
+        assert {*other.path[other.is_compared & (other.membership == "training")]} == {*drawn["training"]}
+        rocs, p_values = _membership({"bound": np.where(rows.is_compared, 0.0, 9.0)}, rows, 0)
+        assert (rocs["bound"].members, rocs["bound"].non_members) == (6, 6) and rocs["bound"].area.estimate == 0.5
+        assert p_values["training"] == p_values["unknown"] == 1
+    whole = rows_of(given | {"images": given["training"]}, KEYS, 1000, 0)
+    assert (whole.is_compared & (whole.membership == "training")).sum() == 40

@@ -38,7 +38,7 @@ PER_IMAGE = {
     ),
     "lid_without_prompt": ("1", "dimension given the empty prompt, by FLIPD"),
     "lid_without_prompt_standard_error": ("1", "standard error of it, over directions drawn"),
-    "lid_ratio": ("1", "dimension given the prompt over that given none"),
+    "lid_ratio": ("1", "dimension given the prompt over that given none; NaN unless both are positive"),
 }
 PER_TRAINING_IMAGE = {
     "recurrence": "samples that are copies of the training image, or of a copy of it",
@@ -178,9 +178,10 @@ def attributes_of(asked: Asked, given: Given, found: Found, checkpoint: Checkpoi
 
 
 def _flat(columns: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
-    """Every column, (n,), of curves one for each time."""
-    for values in columns.values():
-        yield from values.reshape(len(values), -1).T
+    """Every column, (n,), of curves one for each time; but for the ratio, which may be NaN where every number is finite."""
+    for name, values in columns.items():
+        if name != "lid_ratio":
+            yield from values.reshape(len(values), -1).T
 
 
 def table_of(given: Given, found: Found) -> pd.DataFrame:

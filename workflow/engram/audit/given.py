@@ -80,7 +80,7 @@ def read(asked: Asked, keys: Mapping[str, str]) -> Given:
     rows = images.rows_of(sets, keys, asked.judged, asked.seed)
     if of_images is None:
         return Given(described, sets, rows, None)
-    return Given(described, sets, rows, prompts.of_images(keys["prompts"], of_images, rows.source, rows.path))
+    return Given(described, sets, rows, prompts.of_images(keys["prompts"], of_images, sets, rows))
 
 
 def _require_numbers(asked: Asked, keys: Mapping[str, str]) -> None:

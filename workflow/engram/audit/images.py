@@ -28,6 +28,7 @@ SETS = {"images": UNKNOWN, "training": TRAINING, "held_out": HELD_OUT}  # and wh
 SIDE = 64  # pixels a side, above which images are shown and compared with samples by means
 AT_ONCE = 256  # images whose means are taken at once
 OF_DATASET = {"training": TRAIN, "held_out": TEST}  # the split that is meant where a data set is named
+MEANT = {"training": "train", "held_out": "test"}  # the folder of a split that may be meant
 
 
 class Images(NamedTuple):
@@ -44,13 +45,23 @@ class Images(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The images that are judged, (n,) each: pixels and their number, file, the set it came from, and what is known of it."""
+    """The images that are judged, (n,) each: pixels and their number, file, the set it came from, and what is known of it.
+
+    is_compared: whether curves and p-values take it, because its membership is unknown, or because the seed drew it from the
+    training or the held-out images. That it is one of `images` does not suffice: these the user picked, perhaps as copies.
+    """
 
     levels: np.ndarray
     digest: np.ndarray
     path: np.ndarray
     source: np.ndarray
     membership: np.ndarray
+    is_compared: np.ndarray
+
+
+def source_of(name: str) -> str:
+    """The set as a column `source` and rows of prompts name it."""
+    return name.replace("_", "-")
 
 
 def require_folders(sources: Mapping[str, str | None], keys: Mapping[str, str]) -> None:
@@ -67,6 +78,8 @@ def read(name: str, key: str, source: str, shape: tuple[int, int, int], resize: 
     """
     if Path(source).suffix == ".h5":
         return _of_dataset(name, key, source, shape)
+    if name in MEANT:
+        _require_one_part(name, key, source)
     definition: dict[str, Any] = {"folder": source, "mode": "grey" if shape[0] == 1 else "rgb"}
     sizes = _sizes(source)
     wanted = f"{shape[2]} x {shape[1]}"
@@ -89,6 +102,13 @@ def read(name: str, key: str, source: str, shape: tuple[int, int, int], resize: 
         said.append(f"those of other kinds made {definition['mode']}")
     resized = [f"middle squares resized to {wanted}"] if sizes - {wanted} else []
     return Images(image_set.images, image_set.path.astype(str), said + resized)
+
+
+def _require_one_part(name: str, key: str, source: str) -> None:
+    if parts := image_files(expanded(source), Reading())[1]:
+        raise UserError(
+            f"{key}: '{source}' holds the folders of a split: {parts}; name the one that is meant, such as '{source}/{MEANT[name]}'"
+        )
 
 
 def _sizes(source: str) -> set[str]:
@@ -129,23 +149,25 @@ def rows_of(sets: Mapping[str, Images], keys: Mapping[str, str], most: int, seed
         raise UserError(
             f"{keys['held_out']}: {len(both)} of its images are training images, too, such as {file}; no image can be both"
         )
-    chosen, seen = {"images": np.arange(len(digests["images"]))}, digests["images"]
-    for name in known:
-        first = np.unique(known[name], return_index=True)[1]
-        new = np.sort(first[~np.isin(known[name][first], seen)])
-        order = generator(seed, "audit", "judged", name).permutation(len(new))[:most]
-        chosen[name] = np.sort(new[order])
+    chosen, drawn = {"images": np.arange(len(digests["images"]))}, []
+    for name, of_set in known.items():
+        first = np.sort(np.unique(of_set, return_index=True)[1])
+        index = np.sort(first[generator(seed, "audit", "judged", name).permutation(len(first))[:most]])
+        chosen[name] = index[~np.isin(of_set[index], digests["images"])]
+        drawn.append(of_set[index])
     parts = [(name, index) for name, index in chosen.items() if name in sets]
     membership = np.concatenate([np.full(len(index), SETS[name], dtype=object) for name, index in parts])
     digest = np.concatenate([digests[name][index] for name, index in parts])
     membership[np.isin(digest, known["training"])] = TRAINING
     membership[np.isin(digest, known["held_out"])] = HELD_OUT
+    is_first = np.isin(np.arange(len(digest)), np.unique(digest, return_index=True)[1])
     return Rows(
         np.concatenate([sets[name].levels[index] for name, index in parts]),
         digest,
         np.concatenate([sets[name].path[index] for name, index in parts]).astype(object),
-        np.concatenate([np.full(len(index), name.replace("_", "-"), dtype=object) for name, index in parts]),
+        np.concatenate([np.full(len(index), source_of(name), dtype=object) for name, index in parts]),
         membership,
+        (membership == UNKNOWN) | (is_first & np.isin(digest, np.concatenate(drawn))),
     )
 
 

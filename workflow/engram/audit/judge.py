@@ -75,7 +75,7 @@ def judge(checkpoint: Checkpoint, block: Block, effort: Effort) -> dict[str, np.
         alone = bounds_of(checkpoint, without, x, draws, effort.evaluations)
         found |= _mean_and_error("bound_without_prompt", alone) | _mean_and_error("prompt_gain", bounds - alone)
         found |= _guidance(checkpoint, given, without, x) | _lid(checkpoint, without, x, probes, "lid_without_prompt")
-        found["lid_ratio"] = found["lid"] / found["lid_without_prompt"]
+        found["lid_ratio"] = ratio_of_dimensions(found["lid"], found["lid_without_prompt"])
     return {name: values.double().cpu().numpy() for name, values in found.items()}
 
 
@@ -122,6 +122,11 @@ def _lid(checkpoint: Checkpoint, predict: Predict, x: Tensor, probes: Tensor | N
         name: torch.stack([each.value for each in found], 1),
         f"{name}_standard_error": torch.stack([each.standard_error for each in found], 1),
     }
+
+
+def ratio_of_dimensions(given: Tensor, without: Tensor) -> Tensor:
+    """NaN unless both are positive: FLIPD of a network may be negative, and a ratio of such numbers ranks nothing."""
+    return torch.where((given > 0) & (without > 0), given / without, torch.nan)
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from engram.audit.artifact import Found, attributes_of, table_of, variables_of
 from engram.audit.checkpoint import Checkpoint, TextToImage
 from engram.audit.copies import copies, why_not
 from engram.audit.given import STEPS, Asked, Given, read
-from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN
+from engram.audit.images import HELD_OUT, TRAINING, UNKNOWN, Rows
 from engram.audit.judge import STATISTICS, Block, judge
 from engram.audit.membership import roc_of_one_target, set_p_values
-from engram.audit.precision import IMAGES, halve
+from engram.audit.precision import IMAGES, changes, halve
 from engram.audit.prevented import Prevented
 from engram.errors import UserError
 from engram.files import artifacts, atomic, own_images
@@ -79,18 +79,18 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
         levels = torch.from_numpy(rows.levels[here]).reshape(-1, *shape).to(device)
         return Block(levels, rows.digest[here], given.prompts and given.prompts[here])
 
-    precision = halve(checkpoint, block(slice(0, IMAGES)), asked.effort) if asked.half else {}
-    columns = blocks.computed(
-        kept,
-        "images",
-        len(rows.digest),
-        asked.batch,
-        lambda here: judge(checkpoint, block(here), asked.effort),
-        "image",
-    )
+    def judged(name: str, number: int, size: int) -> dict[str, np.ndarray]:
+        return blocks.computed(
+            kept, name, number, size, lambda here: judge(checkpoint, block(here), asked.effort), "image"
+        )
+
+    if asked.half:
+        exact = judged("float32", min(IMAGES, len(rows.digest)), min(asked.batch, IMAGES))
+        halve(checkpoint)
+    columns = judged("images", len(rows.digest), asked.batch)
+    precision = changes(columns, exact) if asked.half else {}
     if not np.isfinite(columns["bound"]).any():
-        advice = "; leave half out" if asked.half else "; its weights may be damaged"
-        raise UserError(f"{given.described.path}: its network gives no image a finite bound{advice}")
+        raise UserError(f"{given.described.path}: its network gives no image a finite bound; {_advice(asked)}")
     samples = _samples(asked, given, checkpoint, kept)
     training = given.sets["training"].levels if "training" in given.sets else None
     without = why_not(training) or ("" if asked.samples else "no samples are asked for")
@@ -99,8 +99,12 @@ def _found(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path, devic
     instead = None if asked.prevent is None else _prevented(asked, given, checkpoint, kept)
     of_instead = None if without or instead is None else copies(instead.samples, training, fresh[:0], shape)
     scores = {name: columns[name] for name in (*STATISTICS, "prompt_gain") if name in columns}
-    memberships = _membership(scores, rows.membership, asked.seed)
+    memberships = _membership(scores, rows, asked.seed)
     return Found(columns, samples, of_copies, without, *memberships, precision, instead, of_instead)
+
+
+def _advice(asked: Asked) -> str:
+    return "leave half out" if asked.half else "its weights may be damaged"
 
 
 def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> np.ndarray:
@@ -109,7 +113,7 @@ def _samples(asked: Asked, given: Given, checkpoint: Checkpoint, kept: Path) -> 
         return np.empty((0, given.rows.levels.shape[1]), np.uint8)
 
     def draw(here: slice) -> dict[str, np.ndarray]:
-        return {"samples": _levels(checkpoint.sample(*_sampling(asked, given, here)))}
+        return {"samples": _levels(checkpoint.sample(*_sampling(asked, given, here)), asked, given)}
 
     return blocks.computed(kept, "samples", asked.samples, asked.batch, draw, "sample")["samples"]
 
@@ -122,7 +126,9 @@ def _sampling(asked: Asked, given: Given, here: slice) -> tuple[list[str], list[
     return prompts, generators, asked.steps or STEPS[given.described.pipeline]
 
 
-def _levels(images: torch.Tensor) -> np.ndarray:
+def _levels(images: torch.Tensor, asked: Asked, given: Given) -> np.ndarray:
+    if not images.isfinite().all():  # they would become black pictures
+        raise UserError(f"{given.described.path}: its samples are not finite; {_advice(asked)}")
     return (255 * images).round().byte().flatten(1).numpy()
 
 
@@ -140,21 +146,26 @@ def _prevented(asked: Asked, given: Given, checkpoint: TextToImage, kept: Path) 
 
     def draw(here: slice) -> dict[str, np.ndarray]:
         images, moved = prevented.sample_lowered(checkpoint, *_sampling(asked, given, here), threshold)
-        return {"samples": _levels(images), "norm": moved.norm.cpu().numpy(), "steps": moved.steps.cpu().numpy()}
+        return {
+            "samples": _levels(images, asked, given),
+            "norm": moved.norm.cpu().numpy(),
+            "steps": moved.steps.cpu().numpy(),
+        }
 
     after = blocks.computed(kept, f"prevented-{asked.prevent}", asked.samples, asked.batch, draw, "sample")
     return Prevented(before=before, threshold=threshold, **after)
 
 
 def _membership(
-    scores: Mapping[str, np.ndarray], membership: np.ndarray, seed: int
+    scores: Mapping[str, np.ndarray], rows: Rows, seed: int
 ) -> tuple[dict[str, roc.Roc], dict[str, np.ndarray]]:
     """The ROC of each statistic, and p-values of the training images and of the unknown ones beside those held out.
 
-    Images with a number that is not finite, as half precision may give, are left out of all of them.
+    Training and held-out images are those that the seed drew. Images with a number that is not finite, as half precision may
+    give, are left out of all of them.
     """
-    values = np.array([*scores.values()])
-    is_scored = np.isfinite(values).all(axis=0)
+    values, membership = np.array([*scores.values()]), rows.membership
+    is_scored = np.isfinite(values).all(axis=0) & rows.is_compared
     known = is_scored & (membership != UNKNOWN)
     is_member = membership[known] == TRAINING
     rocs = {

@@ -53,7 +53,7 @@ def write(path: str | Path, audit_path: str | Path) -> None:
 
 def _headline(audit: xr.Dataset) -> Iterator[str]:
     """What was found, in sentences."""
-    of, counts = audit.attrs["bound_of"], audit.attrs
+    of = audit.attrs["bound_of"]
     spread = np.nanquantile(audit["bound"].values, [0.05, 0.5, 0.95])
     yield (
         f"The bound on log p of the {of} is {spread[1]:,.1f} nats in the median of {audit.sizes['image']:,} images, and from "
@@ -72,8 +72,8 @@ def _headline(audit: xr.Dataset) -> Iterator[str]:
     if areas.notnull().any():
         best = ", ".join(f"{LOOK[name][0]} {_area(audit, name)}" for name in audit["attack"].values)
         yield (
-            f"Areas under the ROC curve of {counts['images_training']:,} training against {counts['images_held_out']:,} held-out "
-            f"images: {best}. Chance is 0.5."
+            f"Areas under the ROC curve of {int(audit['members'].max()):,} training against "
+            f"{int(audit['non_members'].max()):,} held-out images: {best}. Chance is 0.5."
         )
 
 
