@@ -524,13 +524,13 @@ def test_images_in_single_precision_are_judged_by_the_batch_and_once(audited, mo
 
 
 def test_curves_and_p_values_take_what_the_seed_drew_and_not_what_was_picked():
-    """Five training images are picked, one of them twice, and five held-out ones, that score unlike all others."""
+    """Five training images are picked, each of them twice, and five held-out ones, that score unlike all others."""
     levels = np.random.default_rng(0).integers(256, size=(80, 9), dtype=np.uint8)
     names = np.array([str(number) for number in range(80)])
-    picked = np.r_[0, 0:5, 40:45, 79]
+    picked = np.r_[0:5, 0:5, 40:45, 79]
     parts = {"images": picked, "training": np.r_[:40], "held_out": np.r_[40:79]}
     given = {name: Images(levels[part], names[part], []) for name, part in parts.items()}
-    for seed in range(3):
+    for seed in range(5):
         rows = rows_of(given, KEYS, 6, seed)
         drawn = {kind: rows.path[rows.is_compared & (rows.membership == kind)] for kind in ("training", "held-out")}
         assert [len({*files}) for files in drawn.values()] == [len(files) for files in drawn.values()] == [6, 6]
