@@ -210,7 +210,7 @@ def test_without_repeats_errors_are_known_for_mean_log_alone(tmp_path, caplog):
 
 def test_the_example_in_the_config_is_valid():
     text = (workspace.REPOSITORY / "config.yaml").read_text()
-    commented = text[text.index("  # theirs:") : text.index("  # The same on 4,500 digits:")]
+    commented = text[text.index("  # theirs:") : text.index("  # A checkpoint that someone else trained")]
     example = yaml.safe_load(re.sub("^  # ", "", commented, flags=re.M))
     shipped = yaml.safe_load(text)
     config.validate(shipped | {"experiments": shipped["experiments"] | example})
