@@ -8,8 +8,9 @@
 All thresholds were fixed before any label was compared with a score. What exceeds one but not two standard errors is undecided, and
 so is an image at which not even a model of dimension 0 would stand out.
 
-Estimators of dimension count on scales of their own: those of the data come out 4 % low on a ball of 5 dimensions, 25 % on one of 20,
-the Jacobian of a VAE has at most latent_dim dimensions, and what FLIPD says of a network is relative. So there are two comparisons:
+Estimators of dimension count on scales of their own: those of the data come out 4 % low on a ball of 5 dimensions and 25 % low on
+one of 20, the Jacobian of a VAE has at most latent_dim dimensions, and what FLIPD says of a network is relative. So there are two
+comparisons:
 
 - **absolute**, where the model's dimension is exact: the data's is expected. The gap must exceed half a dimension, the least that
   rounds to a whole one, and a quarter of the data's dimension, which is above what those of the data err by up to 15 dimensions.
