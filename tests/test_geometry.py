@@ -403,6 +403,13 @@ def test_images_of_one_of_few_data_dimensions_are_held_against_one_another(rng):
     )
 
 
+def test_few_images_of_one_data_dimension_are_not_held_against_those_of_another(rng):
+    """Twenty of dimension 1 are a fiftieth of all, and would be in the lowest tenth with those of 2."""
+    known = np.repeat([1.0, 2.0, 5.0], [20, 490, 490])
+    found = label(dimensions(known), dimensions(known + rng.normal(0, 0.05, 1000)), is_absolute=False)
+    assert np.abs(found.gap).max() < 0.3
+
+
 def test_labels_do_not_depend_on_the_order_of_images(rng):
     """A third of the images share one data dimension, whose place is in several tenths."""
     data = np.where(rng.random(300) < 1 / 3, 8.0, rng.uniform(5, 15, 300))
@@ -434,6 +441,7 @@ def test_repeated_images_are_data_driven_and_no_measure_of_others(rng, is_absolu
     model[0] = -5  # far below what may be expected of any
     found = label(dimensions(data, 0.1), dimensions(model), is_absolute)
     assert (found.labels[:410] == DATA).all() and (found.labels[410:] == NOT_MEMORIZED).all()
+    assert is_absolute or (np.isnan(found.gap) == (data == 0)).all()
     assert {*label(dimensions(np.zeros(3)), dimensions(np.zeros(3)), is_absolute=True).labels} == {DATA}
 
 
