@@ -6,10 +6,10 @@
     undecided            the errors of the dimensions are too large to tell
 
 All thresholds were fixed before any label was compared with a score. What exceeds one but not two standard errors is undecided, and
-so is an image at which not even a model of dimension 0 would stand out.
+so is, where dimensions are exact, an image at which not even a model of dimension 0 would stand out.
 
-Estimators of dimension count on scales of their own: those of the data come out 4 % low on a ball of 5 dimensions, 25 % on one of
-20, the Jacobian of a VAE has at most latent_dim dimensions, and what FLIPD says of a network is relative. So there are two
+Estimators of dimension count on scales of their own: those of the data come out 4 % low on a ball of 5 dimensions and 25 % low on
+one of 20, the Jacobian of a VAE has at most latent_dim dimensions, and what FLIPD says of a network is relative. So there are two
 comparisons:
 
 - **absolute**, where the model's dimension is exact: the data's is expected. The gap must exceed half a dimension, the least that
@@ -83,7 +83,8 @@ def label(data: Dimensions, model: Dimensions, is_absolute: bool) -> Labelled:
         return Labelled(labels, gap, "the model's dimension hardly varies over the images")
     else:
         least, error = max(LEAST_GAP, SPREADS * spread(gap[~np.isnan(gap)])), model.standard_error
-    labels[known] = _labels(data, gap[known], least, expected, ERRORS * error)
+    most = expected if is_absolute else np.inf  # FLIPD of a network may be any number, below 0, too
+    labels[known] = _labels(data, gap[known], least, most, ERRORS * error)
     return Labelled(labels, gap, "")
 
 
@@ -128,13 +129,13 @@ def spread(gap: np.ndarray) -> float:
 
 
 def _labels(
-    data: Dimensions, gap: np.ndarray, least: np.ndarray | float, expected: np.ndarray, error: np.ndarray
+    data: Dimensions, gap: np.ndarray, least: np.ndarray | float, most: np.ndarray | float, error: np.ndarray
 ) -> np.ndarray:
-    """Of images with both dimensions, (n,); `error` is that of the gap, by which it must exceed 0."""
+    """Of images with both dimensions, (n,); `most` is the largest gap that there can be, `error` what it must exceed."""
     is_repeated, upper = data.value == 0, data.value + ERRORS * data.standard_error
     small = 0 if is_repeated.all() else SMALL * np.median(data.value[~is_repeated])
     found = np.full(len(gap), NOT_MEMORIZED, dtype=object)
-    found[error > expected] = UNDECIDED
+    found[error > most] = UNDECIDED
     found[data.value < small] = UNDECIDED
     found[upper < small] = DATA
     found[gap > least] = np.where(gap > error, OVERFITTING, UNDECIDED)[gap > least]
