@@ -1,9 +1,9 @@
-"""The guidance vector of a class-conditional mixture of normals, whose p(c | z) is known, and what it does in sampling."""
+"""The guidance vector of a class-conditional mixture of normals, whose p(c | z) is known."""
 
 import pytest
 import torch
 
-from engram.geometry.guidance import guidance, guidance_norm, guided_sampling
+from engram.geometry.guidance import guidance, guidance_norm
 from engram.models.diffusion import alpha_and_sigma
 
 CLASSES = 3
@@ -60,35 +60,3 @@ def test_norm_is_over_all_numbers_of_an_image():
     z = torch.zeros(2, 1, 3, 4)
     ones, zeros = (lambda z, gamma, value=value: torch.full_like(z, value) for value in (1.0, 0.0))
     assert guidance_norm(ones, zeros, z, 0.0).tolist() == pytest.approx([12**0.5] * 2)
-
-
-GAMMAS = torch.linspace(6, -6, 401, dtype=torch.float64)
-
-
-def test_sampling_at_scale_one_is_of_the_class_and_at_zero_of_all():
-    """At scale 1, DDIM moves each z with its quantile of a normal distribution: as far from the mean, in standard deviations."""
-    z = torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    first, last = (alpha_and_sigma(gamma) for gamma in (GAMMAS[0], GAMMAS[-1]))
-    at_first, at_last = (alpha**2 * VARIANCE[1] + sigma**2 for alpha, sigma in (first, last))
-    known = last[0] * MEAN[1] + (at_last / at_first).sqrt() * (z - first[0] * MEAN[1])
-    assert torch.allclose(guided_sampling(given_class(1), without_class, z, GAMMAS, 1.0).z, known, atol=0.03)
-    own = guided_sampling(without_class, without_class, z, GAMMAS)
-    without = guided_sampling(given_class(1), without_class, z, GAMMAS, 0.0)
-    assert torch.equal(without.z, own.z)
-    assert not own.norm.any()
-
-
-def test_norms_are_those_at_each_step(z):
-    """The first at z itself; with two equal gammas nothing moves, so that the second is the same."""
-    gammas = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
-    sampled = guided_sampling(given_class(0), without_class, z, gammas)
-    known = guidance_norm(given_class(0), without_class, z, 1.0)
-    assert sampled.norm.shape == (2, 6)
-    assert torch.allclose(sampled.norm, known.expand(2, 6), rtol=1e-12)
-
-
-def test_a_stronger_guidance_ends_where_the_class_is_surer():
-    z = torch.randn(200, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    ends = (guided_sampling(given_class(1), without_class, z, GAMMAS, scale).z for scale in (0.0, 1.0, 3.0))
-    sure = [float(log_posterior(end, GAMMAS[-1])[:, 1].mean()) for end in ends]
-    assert sure[0] < sure[1] < sure[2]
