@@ -85,6 +85,7 @@ def fuzz(folder, count):
     assert count * 0.9 > refused > count / 4
 
 
+@pytest.mark.slow
 def test_damaged_images_are_read_or_named(tmp_path):
     fuzz(tmp_path, MUTANTS)
 

@@ -352,6 +352,7 @@ def described(workflow, name):
     return contents.experiment(workspace.read(workflow), name)
 
 
+@pytest.mark.slow
 def test_the_workflow_gives_the_scores_of_the_definition_without_training(workflow):
     for name, log_px, in_training in (("theirs", LOG_PX, IN_TRAINING), ("halves", LOG_PX_OF_HALVES, HALVES)):
         run = engram.load(workflow / "results" / name)
@@ -362,6 +363,7 @@ def test_the_workflow_gives_the_scores_of_the_definition_without_training(workfl
     assert run.likelihood("given", "all", 0)["log_px"].dims == ("model", "draw", "sample")
 
 
+@pytest.mark.slow
 def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are_no_models(workflow):
     theirs, halves = (engram.load(workflow / "results" / name) for name in ("theirs", "halves"))
     assert theirs.dataset["images"].values.reshape(N, 3, 3).tolist() == pictures().tolist()
@@ -377,6 +379,7 @@ def test_loaded_results_have_images_where_they_were_given_and_say_that_there_are
         theirs.models(0, 10)
 
 
+@pytest.mark.slow
 def test_the_report_shows_what_there_is_and_says_what_is_left_out(workflow):
     page = (workflow / "results/report.html").read_text()
     figures = {
@@ -414,6 +417,7 @@ def test_a_touched_matrix_reruns_nothing_and_another_content_what_depends_on_it(
     assert planned(workflow) == {}
 
 
+@pytest.mark.slow
 def test_other_images_rerun_their_data_set_and_other_labels_too(workflow):
     labels = workflow / "theirs/labels.npy"
     content = labels.read_bytes()
@@ -423,6 +427,7 @@ def test_other_images_rerun_their_data_set_and_other_labels_too(workflow):
     labels.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_file_and_a_wish_for_models_are_one_line_each_in_the_workflow(workflow):
     workspace.change(
         workflow,
@@ -441,6 +446,7 @@ def test_a_mistake_in_a_file_and_a_wish_for_models_are_one_line_each_in_the_work
         assert run.returncode == 1 and message in run.stdout and "most recent call" not in run.stdout
 
 
+@pytest.mark.slow
 def test_a_report_with_one_estimator_names_the_one_table_and_no_other(workflow):
     page = (workflow / "results/report.html").read_text()
     assert (

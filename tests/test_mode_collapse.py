@@ -38,6 +38,7 @@ def collapsed(tmp_path, kept):
     return answered(mode_collapse.analyse(given(experiment(tmp_path), Sampler(train[:kept], noise=0))))
 
 
+@pytest.mark.slow
 def test_a_model_that_samples_ten_images_covers_ten(tmp_path):
     found = collapsed(tmp_path, kept=10)
     assert (found["share"].values > 0).sum() == 10
@@ -45,6 +46,7 @@ def test_a_model_that_samples_ten_images_covers_ten(tmp_path):
     assert found["share"].sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_model_that_samples_the_training_images_uniformly_covers_what_chance_covers(tmp_path):
     found = collapsed(tmp_path, kept=None)
     by_chance = 1 - (1 - 1 / found.sizes["sample"]) ** found.sizes["test"]

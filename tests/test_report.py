@@ -178,6 +178,7 @@ def test_analyses_that_an_experiment_does_not_choose_are_left_out_with_that_reas
     assert page.count("Left out: ") == len(gone)
 
 
+@pytest.mark.slow
 def test_experiments_that_differ_in_learning_rate_are_compared(tmp_path, experiment):
     slower = experiment | {
         "name": "slower",

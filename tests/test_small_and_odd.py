@@ -27,13 +27,7 @@ ODD = {
 }
 
 
-QUICK = ("2 without classes",)
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in ODD],
-)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ODD])
 def odd(request, tmp_path_factory):
     """The description of an odd experiment."""
     described = synthetic.analysed(tmp_path_factory.mktemp("odd"), **({"test": 3} | ODD[request.param]))
