@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 
 import engram
@@ -35,8 +34,10 @@ def main() -> None:
         pictures(run.dataset, split, options.output / name)
 
 
-def pipeline(model: UNetDiffusion) -> DDPMPipeline:
+def pipeline(model: UNetDiffusion):
     """The network with a scheduler whose noise at time k is the model's."""
+    from diffusers import DDPMPipeline, DDPMScheduler  # here, because it is an extra
+
     times = np.arange(int(TIMESTEPS)) / TIMESTEPS
     gamma = model.gamma_0 + (model.gamma_1 - model.gamma_0) * times
     alphas_cumprod = 1 / (1 + np.exp(gamma))
