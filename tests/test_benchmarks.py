@@ -156,6 +156,7 @@ def test_training_steps_change_the_model_and_take_no_losses(tmp_path, rng):
     assert one.packs[0].state(0).keys() == fresh.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_lockstep_compares_the_ways_of_packing(capsys):
     lockstep.main(["--folds", "2", "--steps", "1", "--rounds", "1", "--cores", "1"])
     assert "| training, images/s | alone | by turns | in one pack |" in capsys.readouterr().out

@@ -189,6 +189,7 @@ def test_held_out_apart_copies_look_as_if_nothing_was_memorized(dataset, image_s
     assert together[is_copy].min() > 1
 
 
+@pytest.mark.slow
 def test_the_figure_shows_every_measure_that_has_values_and_the_score_first(tmp_path):
     read = synthetic.read(tmp_path)
     analysis, nothing = read.analyses["canaries"], "rho"

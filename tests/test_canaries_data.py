@@ -143,6 +143,7 @@ def test_a_design_holds_planted_copies_out_together_or_apart(pool):
         assert folds == fold_counts
 
 
+@pytest.mark.slow
 def test_canaries_are_planted_in_built_in_sets_subsets_folders_and_arrays(tmp_path, rng):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -147,6 +147,7 @@ def test_laplace_errs_less_than_the_encoder_with_a_quarter_of_the_samples(model,
     assert laplace.pow(2).mean() < encoder.pow(2).mean()
 
 
+@pytest.mark.slow
 def test_the_fit_does_not_stay_at_the_spiky_mode_of_a_hardly_trained_model():
     x = torch.nn.functional.pad(small_digits(4480).repeat_interleave(2, -1).repeat_interleave(2, -2), (2, 2, 2, 2))
     model = trained_on_digits(x, latent_dim=16, steps=70, learning_rate=1e-3, hidden=(512, 256)).eval()

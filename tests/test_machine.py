@@ -35,6 +35,7 @@ def test_scores_need_nothing_that_only_unix_has():
     assert run.stdout == "1.5\n", run.stderr  # repeat 0: 1, repeat 1: 2; their mean
 
 
+@pytest.mark.slow
 def test_estimates_need_nothing_that_only_unix_has():
     run = on_windows("""
         import numpy as np

@@ -67,6 +67,7 @@ class TwoOfThree(nn.Module):
         return torch.sigmoid(parameters).reshape(-1, *SHAPE)
 
 
+@pytest.mark.slow
 def test_the_rank_of_a_vae_is_its_mean_over_draws_of_x(paths):
     """Where PIXEL of a draw is 1 the image has two directions, 2 s(1 - s) each, and else one."""
     answer, found = asked(paths, TwoOfThree())

@@ -185,6 +185,7 @@ def test_a_rate_far_too_high_ends_with_the_model_and_the_key_to_change(images, t
         run(plan(learning_rate=1e6), images, tmp_path)
 
 
+@pytest.mark.slow
 def test_losses_fall_and_unseen_images_fit_worse_than_seen_ones(images, tmp_path):
     state, _ = run(plan(epochs=60, scored_epochs=[60]), images, tmp_path)
     assert (state.losses.train[-1] < 0.8 * state.losses.train[0]).all()

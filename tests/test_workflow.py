@@ -76,6 +76,7 @@ def test_another_statistic_reruns_only_scores(copy):
     assert planned(copy) == AFTER_SCORES | {"scores": 1}
 
 
+@pytest.mark.slow
 def test_changed_code_reruns_the_stages_that_use_it(copy):
     edit(copy / "workflow/engram/figures/quantiles.py", "0.95", "0.94")
     assert planned(copy) == {"figure_quantiles": 1, "report": 1}
@@ -83,6 +84,7 @@ def test_changed_code_reruns_the_stages_that_use_it(copy):
     assert planned(copy)["train"] == 3 and planned(copy)["likelihood"] == 8
 
 
+@pytest.mark.slow
 def test_one_figure_or_analysis_is_its_own_rules_code_only(copy):
     edit(copy / "workflow/engram/analyses/neighbors.py", "HELD = 6", "HELD = 7")
     use_its_distances = {"neighbors", "mode_collapse"}
