@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     config["experiments"] |= EXPERIMENTS
     workspace.write(folder, config | {"run": [*EXPERIMENTS]})
     full = [f"results/{name}/likelihood/exact/full/epoch-1.h5" for name in ("spherical", "correlated", "kernels")]
-    run = workspace.snakemake(folder, "all_scores", *full)
+    run = workspace.snakemake(folder, "all", *full)
     assert run.returncode == 0, run.stdout
     return folder
 

@@ -122,7 +122,7 @@ def test_runs_of_2_and_of_10_images_and_of_images_all_alike_end_in_a_report(tmp_
         assert f"of {number} training images are memorized" in page
         assert (folder / f"results/{name}/figures/grids.png").is_file()
     made = {path.stem for path in folder.glob("results/ten/analyses/*.h5")}
-    assert made == {*catalogue.ANALYSES} - {"encoder_part", "difference_in_differences", "canaries"}
+    assert made == {*catalogue.ANALYSES} - {"encoder_part", "difference_in_differences", "canaries", "prevention"}
     assert all(
         f"<b>{figure.title}.</b>" in page for name, figure in catalogue.FIGURES.items() if {*figure.reads} & made
     )
