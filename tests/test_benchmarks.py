@@ -285,7 +285,10 @@ def test_permutations_and_neighbours_run_at_tiny_sizes():
 @pytest.mark.parametrize(
     "names",
     [
-        ["copy_tests", "model_attacks", "membership_inference", "neighbors", "data_dimension"],
+        pytest.param(
+            ["copy_tests", "model_attacks", "membership_inference", "neighbors", "data_dimension"],
+            marks=pytest.mark.slow,
+        ),
         ["dynamics"],
         pytest.param(["influence"], marks=pytest.mark.slow),
         pytest.param(["predictors"], marks=pytest.mark.slow),

@@ -57,6 +57,7 @@ def log_p_given_class(means, labels=LABELS):
     return -((PIXELS - means[labels]) ** 2).sum(1) - 3 * math.log(math.pi)
 
 
+@pytest.mark.slow
 def test_the_bound_given_a_class_is_the_closed_form_of_that_class():
     model = ToldComponent((1, 1, 1), *TWO, gamma_0=-10.0)
     levels = torch.tensor([0.6, -0.2], dtype=torch.float64).reshape(2, 1, 1, 1)

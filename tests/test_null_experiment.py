@@ -122,6 +122,7 @@ def test_families_are_of_the_size_at_which_one_image_can_be_found():
     assert null_experiment.found_in_families(p_value, 1 / 625) == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_relabelling_deals_every_image_to_one_model_a_repeat_and_differs_from_the_next(tmp_path):
     _, _, comparison = null_experiment.read(experiment(tmp_path, np.random.default_rng(2)), "corrected")
     first, second = (null_experiment.relabelled(comparison, number) for number in (0, 1))

@@ -72,6 +72,7 @@ class AfterAsking(Stop):
         return "on a test's wish" if self.times < 0 else None
 
 
+@pytest.mark.slow
 def test_a_training_stopped_again_and_again_ends_with_the_bits_of_one_run(images, tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "STEPS_PER_BLOCK", 6)
     whole, whole_folder = run(plan(), images, tmp_path / "whole")

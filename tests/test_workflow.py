@@ -95,6 +95,7 @@ def test_one_figure_or_analysis_is_its_own_rules_code_only(copy):
     assert planned(copy) == {"density_split": 1, "figure_density_split": 1, "report": 1}
 
 
+@pytest.mark.slow
 def test_a_new_entry_in_the_catalogue_makes_its_own_rules_and_reruns_the_report_only(copy):
     text = (copy / "workflow/engram/analyses/density_split.py").read_text()
     (copy / "workflow/engram/analyses/trial.py").write_text(text)
