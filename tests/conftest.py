@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 import workspace
+from engram.scores import intervals
 
 
 @pytest.fixture
@@ -35,3 +36,11 @@ def finished(tmp_path_factory):
 def copy(finished, tmp_path):
     """A copy of the finished workspace, time stamps included, as a fresh clone with results/ and .snakemake/ brought along."""
     return shutil.copytree(finished, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def few_resamples():
+    """Bootstraps of a few resamples, for tests that need no narrow interval."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "RESAMPLES", 50)
+        yield

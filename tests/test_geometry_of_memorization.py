@@ -28,12 +28,7 @@ from synthetic import answered, experiment, given
 
 SHAPE, N = (1, 8, 8), 300
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intervals, "RESAMPLES", 50)
-        yield
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +293,11 @@ def test_an_analysis_reads_others(paths, asked, tmp_path, monkeypatch):
     np.testing.assert_allclose(written["gap"], answered(analyse(asked))["gap"])
     assert written["cause"].values.tolist() == answered(analyse(asked))["cause"].values.tolist()
     assert json.loads(written.attrs["values"])["small"] == 0.5 and [*written["cause_of"].values] == [*LABELS]
+
+
+def test_what_is_not_of_the_experiment_itself_is_another_analysis():
+    """The stage has a list of its own, since what jobs compute with must not hang on the catalogue."""
+    assert {*stage.OF_EXPERIMENT} == {*catalogue.READABLE}
 
 
 def test_an_experiment_has_geometry_if_it_has_both_dimensions():

@@ -29,6 +29,8 @@ from synthetic import EPOCHS, Sampler, answered, experiment, given
 TRAINING = {"learning_rate": 0.01, "learning_rate_schedule": "linear", "epochs": 40}
 SHAPE = (1, 8, 8)
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 def vae(seed=0):
     torch.manual_seed(seed)
@@ -40,13 +42,6 @@ def asked(folder, models, training=TRAINING, **settings):
     asked = given(experiment(folder, n=40, test=5, **settings))
     at = models if isinstance(models, dict) else dict.fromkeys(EPOCHS, models)
     return dataclasses.replace(asked, full_model=at.get, training=training)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intervals, "RESAMPLES", 50)
-        yield
 
 
 @pytest.fixture(scope="module")

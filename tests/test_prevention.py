@@ -14,9 +14,9 @@ from engram.analyses.inputs import Inputs
 from engram.analyses.trade_off import Sets
 from engram.config_given import has
 from engram.figures.prevention import prevention as draw
-from engram.geometry.flipd import flipd, signs
+from engram.geometry.flipd import flipd, flipd_and_gradient, signs
 from engram.models.diffusion import DiffusionModel, alpha_and_sigma, ddim_step
-from engram.prevention.dimension import PROBES, anywhere, dimension_and_gradient, kept, upwards
+from engram.prevention.dimension import PROBES, anywhere, kept, upwards
 from engram.prevention.embedding import lowered, moved_at_random
 from engram.prevention.sampling import sampled
 from synthetic import Sampler, answered
@@ -84,7 +84,7 @@ def test_the_gradient_of_dimension_of_a_normal_distribution():
 
     alpha, sigma = alpha_and_sigma(torch.tensor(-2.0, dtype=torch.float64))
     total = alpha**2 * variance + sigma**2
-    dimension, gradient = dimension_and_gradient(predict, x, -2.0, signs((1, *x.shape), torch.Generator(), x))
+    dimension, gradient = flipd_and_gradient(predict, x, -2.0, signs((1, *x.shape), torch.Generator(), x))
     known = (alpha**2 * variance / total + sigma**2 * alpha**2 * x**2 / total**2).flatten(1).sum(1)
     assert torch.allclose(dimension, known)
     assert torch.allclose(gradient, 2 * sigma**2 * alpha**2 * x / total**2)
@@ -94,7 +94,7 @@ def test_the_gradient_of_a_mixture_is_that_of_flipd(model, points):
     """By central differences, on the way from a copy to the broad part, where the trace varies, too; the trace is exact."""
     x = 0.7 * points[:2] + 0.3 * points[2:4]
     axes = PIXELS**0.5 * torch.eye(PIXELS, dtype=torch.float64).reshape(PIXELS, 1, *SHAPE).expand(-1, 2, -1, -1, -1)
-    dimension, gradient = dimension_and_gradient(model.predict_noise, x, -1.5, axes)
+    dimension, gradient = flipd_and_gradient(model.predict_noise, x, -1.5, axes)
     direction, h = normals(2, 3), 1e-5
     higher, value, lower = (flipd(model.predict_noise, x + step * direction, -1.5).value for step in (h, 0, -h))
     assert torch.allclose(dimension, value)

@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from engram.analyses import copying, generalization_gap
-from engram.analyses.copying import COPY, Nearest, nearest_different
+from engram.analyses.copying import nearest_different
 from engram.analyses.data_copying import FEWEST, DataCopying, cells_of, data_copying
-from engram.analyses.duplicates import NEAR, groups_within
+from engram.analyses.duplicates import NEAR, groups_within, without_copies
 from engram.analyses.features import Features, load
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.neighbors import nearest
 from engram.analyses.principal_axes import on_principal_axes
-from engram.datasets.duplicates import ALONE, groups
+from engram.datasets.duplicates import groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
 from engram.models.samples import sample
@@ -33,11 +32,7 @@ from engram.scores.intervals import Interval
 SAMPLES_PER_IMAGE, MOST_SAMPLES = 10, 10_000
 SHOWN = 7  # samples for the figure
 NOT_DEFINED = Interval(np.nan, np.nan, np.nan)
-PER_IMAGE = {
-    "calibrated_l2": "distance to the nearest sample, over half its mean distance to the 50 nearest different training images",
-    "nearest_ratio": "distance to the nearest sample, over its distance to the nearest different training image",
-    "recurrence": "samples that are copies of the image, or of a copy of it",
-    "times_nearest": "samples whose nearest training image it is, or a copy of it",
+PER_IMAGE = copying.PER_IMAGE | {
     "density_under_samples": "largest log density under normals about the samples, in nats per dimension",
 }
 OF_SET = {
@@ -83,7 +78,7 @@ def analyse(given: Inputs) -> Answer:
     near = groups(images, NEAR)
     unit = copying.units(groups_within(images, near, train)[train])
     number = min(SAMPLES_PER_IMAGE * len(unit), MOST_SAMPLES)
-    fresh = _fresh(dataset, near, train)
+    fresh = without_copies(inputs.test_samples(dataset), near, train)
     left_out = len(inputs.test_samples(dataset)) - len(fresh)
     settings = {"epoch": given.epoch, "samples": number, "features": features.name, "near_distance": NEAR}
     summary = {"fresh_images": len(fresh), "test_images_left_out": left_out}
@@ -97,12 +92,6 @@ def analyse(given: Inputs) -> Answer:
     found, seconds = _found(Sets(of_training, of_samples, of_fresh, unit), given)
     seconds = {name: drawing + taken for name, taken in seconds.items()}
     return Answer(_variables(given, train, found, pictures[found.shown]), settings, summary, seconds=seconds)
-
-
-def _fresh(dataset: xr.Dataset, near: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Indices of the test images that are no copies of a training image."""
-    test = inputs.test_samples(dataset)
-    return test[(near[test] == ALONE) | ~np.isin(near[test], near[train])]
 
 
 def _why_not(features: Features, unit: np.ndarray, fresh: np.ndarray) -> str:
@@ -134,7 +123,7 @@ def _found(sets: Sets, given: Inputs) -> tuple[Found, dict[str, float]]:
     of_samples = nearest_different(sets.samples, sets.training, sets.unit, copying.NEIGHBOURS + 1)
     of_fresh = nearest_different(sets.fresh, sets.training, sets.unit, 2)
     ratios = copying.sample_ratio(of_samples), copying.sample_ratio(of_fresh)
-    per_image = _per_image(sets, of_samples, ratios[0] < COPY)
+    per_image = copying.per_image(of_samples, *nearest(sets.training, sets.samples), sets.unit)
     seconds = dict.fromkeys(per_image, time.perf_counter() - started)
     started = time.perf_counter()
     training, samples, fresh = on_principal_axes(sets.training, sets.samples, sets.fresh)
@@ -143,22 +132,11 @@ def _found(sets: Sets, given: Inputs) -> tuple[Found, dict[str, float]]:
     rng = generator(given.seed, "copy tests", "cells", given.experiment)
     cells = cells_of(training, samples, fresh, rng=rng)
     test = data_copying((fresh, cells[2]), (samples, cells[1]), (training, cells[0]))
-    of_set = _of_set(sets, of_samples, of_fresh, ratios)
+    of_set = copying.shares(of_samples, sets.training, sets.unit)
+    of_set |= copying.shares(of_fresh, sets.training, sets.unit, "_fresh")
     of_set |= {"generalization_gap": gap, "generalization_gap_fresh": _gap_of_fresh(training, fresh, given)}
     shown = most_like_copies(ratios[0], sets.unit[of_samples.index[:, 0]])
     return Found(per_image, of_set, test, *ratios, shown, of_samples.index[shown, 0]), seconds
-
-
-def _per_image(sets: Sets, of_samples: Nearest, is_copy: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns that compare distances."""
-    nearest_sample, distance = nearest(sets.training, sets.samples)
-    different = copying.to_different(of_samples, nearest_sample, sets.unit)
-    return {
-        "calibrated_l2": copying.calibrated_l2(distance, different),
-        "nearest_ratio": copying.nearest_ratio(distance, different),
-        "recurrence": copying.counts(of_samples, sets.unit, is_copy),
-        "times_nearest": copying.counts(of_samples, sets.unit, np.ones_like(is_copy)),
-    }
 
 
 def _under_samples(training: np.ndarray, samples: np.ndarray, fresh: np.ndarray) -> tuple[np.ndarray, Interval]:
@@ -174,16 +152,6 @@ def _gap_of_fresh(training: np.ndarray, fresh: np.ndarray, given: Inputs) -> Int
     order = generator(given.seed, "copy tests", "halves", given.experiment).permutation(len(fresh))
     half = len(fresh) // 2
     return _under_samples(training, fresh[order[:half]], fresh[order[half:]])[1] if half else NOT_DEFINED
-
-
-def _of_set(sets: Sets, of_samples: Nearest, of_fresh: Nearest, ratios: tuple) -> dict[str, Interval]:
-    """Shares of copies and of authentic images, among samples and among fresh images."""
-    shares = {}
-    for name, found, ratio in (("", of_samples, ratios[0]), ("_fresh", of_fresh, ratios[1])):
-        authentic = copying.authentic(found, sets.training, sets.unit)
-        shares[f"share_of_copies{name}"] = intervals.share((ratio < COPY).sum(), len(ratio))
-        shares[f"authenticity{name}"] = intervals.share(authentic.sum(), len(authentic))
-    return shares
 
 
 def most_like_copies(ratio: np.ndarray, owner: np.ndarray) -> np.ndarray:

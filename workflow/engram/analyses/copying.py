@@ -12,12 +12,21 @@ from torch import Tensor
 from engram.analyses.neighbors import ratio, rows, squared_distance
 from engram.datasets.duplicates import ALONE
 from engram.geometry.nearest import Nearest
+from engram.scores import intervals
+from engram.scores.intervals import Interval
 
 COPY = 1 / 3  # nearest over nearest different distance, below which a sample is a copy
 NEIGHBOURS, ALPHA = 50, 0.5  # those of Carlini et al. (2023)
 PAIRS = 2**24  # of a sample and a training image, whose distances are held at once
 MORE_CANDIDATES = 13  # than neighbours that are asked for, as some are copies of one another
 CANCELLED = 2.0**-8  # of the squared norms, below which float32 products leave too little of a squared distance
+# What samples say of each training image, by name.
+PER_IMAGE = {
+    "calibrated_l2": "distance to the nearest sample, over half its mean distance to the 50 nearest different training images",
+    "nearest_ratio": "distance to the nearest sample, over its distance to the nearest different training image",
+    "recurrence": "samples that are copies of the image, or of a copy of it",
+    "times_nearest": "samples whose nearest training image it is, or a copy of it",
+}
 
 
 def units(group: np.ndarray) -> np.ndarray:
@@ -81,6 +90,29 @@ def sample_ratio(nearest: Nearest) -> np.ndarray:
     1 where both are 0. The rule is that of Yoon et al. (2023), who compare with any second-nearest training image.
     """
     return ratio(nearest.distance[:, 0], nearest.distance[:, 1])
+
+
+def per_image(of_samples: Nearest, nearest_sample: np.ndarray, distance: np.ndarray, unit: np.ndarray) -> dict:
+    """Every number of PER_IMAGE by name, (n,) each.
+
+    of_samples: (m, NEIGHBOURS + 1) of all samples; nearest_sample, distance: those of each training image, (n,).
+    """
+    is_copy, different = sample_ratio(of_samples) < COPY, to_different(of_samples, nearest_sample, unit)
+    return {
+        "calibrated_l2": calibrated_l2(distance, different),
+        "nearest_ratio": nearest_ratio(distance, different),
+        "recurrence": counts(of_samples, unit, is_copy),
+        "times_nearest": counts(of_samples, unit, np.ones_like(is_copy)),
+    }
+
+
+def shares(of_samples: Nearest, training: np.ndarray, unit: np.ndarray, ending: str = "") -> dict[str, Interval]:
+    """Of samples the share_of_copies and the authenticity, the share that is authentic, with an `ending` of their names."""
+    is_copy, is_authentic = sample_ratio(of_samples) < COPY, authentic(of_samples, training, unit)
+    return {
+        f"share_of_copies{ending}": intervals.share(is_copy.sum(), len(is_copy)),
+        f"authenticity{ending}": intervals.share(is_authentic.sum(), len(is_authentic)),
+    }
 
 
 def counts(nearest: Nearest, unit: np.ndarray, chosen: np.ndarray) -> np.ndarray:

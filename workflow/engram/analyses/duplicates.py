@@ -113,6 +113,15 @@ def groups_within(images: np.ndarray, near: np.ndarray, train: np.ndarray) -> np
     return group
 
 
+def without_copies(test: np.ndarray, near: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Of the test images, by index, those that are no copies of a training image; near: (n,) groups, train: (n,) bool.
+
+    >>> without_copies(np.array([2, 3]), np.array([0, -1, 0, -1]), np.array([True, True, False, False])).tolist()
+    [3]
+    """
+    return test[(near[test] == ALONE) | ~np.isin(near[test], near[train])]
+
+
 def _filled_up(copies: Shown, images: np.ndarray, one: np.ndarray, other: np.ndarray | None = None) -> Shown:
     """SHOWN pairs: those of copies, and then the closest that are no copies.
 

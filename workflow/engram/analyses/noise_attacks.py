@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engram.geometry.flipd import Predict
 from engram.models.diffusion import alpha_and_sigma, ddim_step
 
-Predict = Callable[[Tensor, Tensor], Tensor]  # epsilon, (n, *image_shape), from z of this shape and gamma (n,)
 Gammas = Callable[[int], float]  # gamma at a time of 0 to 999
 Attack = Callable[..., Tensor]  # of predict, x, epsilon, and if wanted other Gammas than DDPM's: (n,)
 

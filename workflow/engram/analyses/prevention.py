@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 from torch import nn
 
 from engram.analyses import copying
 from engram.analyses.copying import COPY
-from engram.analyses.duplicates import NEAR, groups_within, nearest_copy
+from engram.analyses.duplicates import NEAR, groups_within, without_copies
 from engram.analyses.features import Features, load
 from engram.analyses.inputs import Answer, Inputs
 from engram.analyses.prevention_ways import (
@@ -33,7 +32,7 @@ from engram.analyses.prevention_ways import (
     without_class,
 )
 from engram.analyses.trade_off import NEAR_COPY, SET, Judged, Sets, judged, trade_off
-from engram.datasets.duplicates import ALONE, groups
+from engram.datasets.duplicates import groups
 from engram.files import inputs
 from engram.files.artifacts import TRAIN, variable
 from engram.models.protocols import DenoisingModel, offers
@@ -96,7 +95,7 @@ def analyse(given: Inputs) -> Answer:
     features = load(given.features, len(images))
     near = groups(images, NEAR)
     unit = copying.units(groups_within(images, near, train)[train])
-    held_out, real = _halves(given, _fresh(dataset, near, train))
+    held_out, real = _halves(given, without_copies(inputs.test_samples(dataset), near, train))
     values = {"epoch": given.epoch, "features": features.name, "samples": SAMPLES, "changed": CHANGED}
     values |= {"ddim_steps": STEPS, "held_out_quantile": QUANTILE, "near_distance": NEAR}
     if why := why_not(model) or _why_not(features, unit, real):
@@ -135,12 +134,6 @@ def _why_not(features: Features, unit: np.ndarray, real: np.ndarray) -> str:
     if not len(real):
         return "fewer than two test images are no copies of training images, so that there is nothing to compare with"
     return ""
-
-
-def _fresh(dataset: xr.Dataset, near: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Indices of the test images that are no copies of a training image."""
-    images, test = dataset["images"].values, inputs.test_samples(dataset)
-    return test[nearest_copy(images, groups(images), near, train)[0][test] == ALONE]
 
 
 def _halves(given: Inputs, fresh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from engram.analyses import roc
+from engram.analyses.copying import PER_IMAGE as PER_IMAGE_OF_SAMPLES
 from engram.audit import prevented
 from engram.audit.checkpoint import Checkpoint
 from engram.audit.copies import Copies
@@ -39,12 +40,6 @@ PER_IMAGE = {
     "lid_without_prompt": ("1", "dimension given the empty prompt, by FLIPD"),
     "lid_without_prompt_standard_error": ("1", "standard error of it, over directions drawn"),
     "lid_ratio": ("1", "dimension given the prompt over that given none; NaN unless both are positive"),
-}
-PER_TRAINING_IMAGE = {
-    "recurrence": "samples that are copies of the training image, or of a copy of it",
-    "times_nearest": "samples whose nearest training image it is, or a copy of it",
-    "nearest_ratio": "distance to the nearest sample, over its distance to the nearest different training image",
-    "calibrated_l2": "distance to the nearest sample, over half its mean distance to the 50 nearest different training images",
 }
 SHARES = {
     "share_of_copies": "share of samples that are copies",
@@ -135,7 +130,7 @@ def _of_copies(given: Given, found: Found) -> dict[str, tuple]:
         "shown_file": variable(("shown",), training.path[of.owner[of.shown]].astype(object), "1", "files of these"),
     }
     for name, values in of.per_image.items():
-        variables[f"training_{name}"] = variable(("training_image",), values, "1", PER_TRAINING_IMAGE[name], True)
+        variables[f"training_{name}"] = variable(("training_image",), values, "1", PER_IMAGE_OF_SAMPLES[name], True)
     for name, share in of.shares.items():
         variables |= intervals.variables(name, share, SHARES[name], axes=())
     return variables

@@ -7,14 +7,12 @@ density of x under a normal about z / alpha of variance exp(gamma_0), and the bo
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from engram.geometry.flipd import Predict
 from engram.models.diffusion import LEVELS, alpha_and_sigma, expected_reconstruction, prior_divergence
-
-Predict = Callable[[Tensor, Tensor], Tensor]  # epsilon, (n, *shape), from z of this shape and gamma (n,)
 
 
 def outside_diffusion(x: Tensor, gamma_0: float, gamma_1: float, is_latent: bool) -> Tensor:

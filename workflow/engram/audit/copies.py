@@ -9,12 +9,11 @@ import numpy as np
 
 from engram.analyses import copying
 from engram.analyses.copy_tests import most_like_copies
-from engram.analyses.copying import COPY, NEIGHBOURS, nearest_different
+from engram.analyses.copying import NEIGHBOURS, nearest_different
 from engram.analyses.duplicates import NEAR
 from engram.analyses.neighbors import nearest
 from engram.audit.images import means
 from engram.datasets.duplicates import groups
-from engram.scores import intervals
 from engram.scores.intervals import Interval
 
 
@@ -37,11 +36,9 @@ def why_not(training: np.ndarray | None) -> str:
     """Why there can be no copying tests; empty if there can. training: (n, pixels) uint8."""
     if training is None:
         return "no training images are given, with which samples would be compared"
-    return (
-        ""
-        if (training != training[0]).any()
-        else "all training images are the same, so that a sample is near to none alone"
-    )
+    if (training == training[0]).all():
+        return "all training images are the same, so that a sample is near to none alone"
+    return ""
 
 
 def copies(samples: np.ndarray, training: np.ndarray, fresh: np.ndarray, shape: tuple[int, int, int]) -> Copies:
@@ -50,29 +47,11 @@ def copies(samples: np.ndarray, training: np.ndarray, fresh: np.ndarray, shape: 
     of_training, of_samples, of_fresh = (means(images, shape)[0] for images in (training, samples, fresh))
     near = nearest_different(of_samples, of_training, unit, NEIGHBOURS + 1)
     ratio = copying.sample_ratio(near)
-    is_copy = ratio < COPY
-    nearest_sample, distance = nearest(of_training, of_samples)
-    different = copying.to_different(near, nearest_sample, unit)
-    per_image = {
-        "recurrence": copying.counts(near, unit, is_copy),
-        "times_nearest": copying.counts(near, unit, np.ones_like(is_copy)),
-        "nearest_ratio": copying.nearest_ratio(distance, different),
-        "calibrated_l2": copying.calibrated_l2(distance, different),
-    }
-    shares, ratio_fresh = _shares("", near, ratio, of_training, unit), np.empty(0)
+    per_image = copying.per_image(near, *nearest(of_training, of_samples), unit)
+    shares, ratio_fresh = copying.shares(near, of_training, unit), np.empty(0)
     if len(fresh):
         near_fresh = nearest_different(of_fresh, of_training, unit, 2)
         ratio_fresh = copying.sample_ratio(near_fresh)
-        shares |= _shares("_fresh", near_fresh, ratio_fresh, of_training, unit)
+        shares |= copying.shares(near_fresh, of_training, unit, "_fresh")
     owner = near.index[:, 0]
     return Copies(per_image, ratio, owner, ratio_fresh, shares, most_like_copies(ratio, unit[owner]))
-
-
-def _shares(
-    ending: str, near: copying.Nearest, ratio: np.ndarray, training: np.ndarray, unit: np.ndarray
-) -> dict[str, Interval]:
-    authentic = copying.authentic(near, training, unit)
-    return {
-        f"share_of_copies{ending}": intervals.share((ratio < COPY).sum(), len(ratio)),
-        f"authenticity{ending}": intervals.share(authentic.sum(), len(authentic)),
-    }

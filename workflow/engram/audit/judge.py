@@ -22,9 +22,8 @@ from engram.models.diffusion import alpha_and_sigma
 from engram.randomness import image_normals, image_uniforms
 
 TIMES = (0.01, 0.03, 0.1, 0.2, 0.4)  # shares of the schedule; 0.01, 0.1 and 0.2 are those that FLIPD's authors watch
-EXACT = (
-    64  # numbers of x up to which FLIPD's trace is exact whatever is asked: it costs a backward pass for each of them
-)
+# Numbers of x up to which FLIPD's trace is exact whatever is asked: it costs a backward pass for each of them.
+EXACT = 64
 STATISTICS = ("bound", *NOISE_ATTACKS)  # by which membership is told, higher for a member
 LAST_TIME = 999  # of DDPM's, as engram.analyses.noise_attacks counts them
 

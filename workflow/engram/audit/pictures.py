@@ -163,21 +163,12 @@ def prevented(audit: xr.Dataset) -> Figure:
 
 def figures(audit: xr.Dataset) -> dict[str, Callable[[xr.Dataset], Figure]]:
     """Those that an audit can have, by name."""
-    has_roc = bool((audit["area_under_curve"].notnull()).any())
     there = {
-        "membership": has_roc,
-        "bounds": True,
-        "dimensions": True,
-        "highest": True,
-        "copied": "shown_ratio" in audit,
-        "prevented": "shown_prevented" in audit,
+        membership: bool(audit["area_under_curve"].notnull().any()),
+        bounds: True,
+        dimensions: True,
+        highest: True,
+        copied: "shown_ratio" in audit,
+        prevented: "shown_prevented" in audit,
     }
-    drawn_by = {
-        "membership": membership,
-        "bounds": bounds,
-        "dimensions": dimensions,
-        "highest": highest,
-        "copied": copied,
-        "prevented": prevented,
-    }
-    return {name: draw for name, draw in drawn_by.items() if there[name]}
+    return {draw.__name__: draw for draw, is_there in there.items() if is_there}

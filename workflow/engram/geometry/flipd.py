@@ -4,7 +4,7 @@ z = alpha x + sigma epsilon with -log signal-to-noise ratio gamma (engram.models
 of width sigma / alpha is as good as none beside the directions in which the model's images spread wider, and these are counted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -36,17 +36,21 @@ def flipd(predict: Predict, x: Tensor, gamma: float, probes: Tensor | None = Non
         >>> flipd(predict, x, gamma=-9.0).value
         tensor([1.9998])
     """
-    gammas = x.new_full((len(x),), gamma)
-    alpha, sigma = alpha_and_sigma(gammas[0])
-    z = (alpha * x).detach().requires_grad_()
-    predicted = predict(z, gammas)
-    along = [_along(predicted, z, direction) for direction in (_axes(x) if probes is None else probes)]
-    products = torch.stack(along)
-    trace, error = products.sum(0), torch.zeros_like(gammas)
+    products, sigma, length = _terms(predict, x, gamma, _axes(x) if probes is None else probes)
+    trace, error = products.sum(0), torch.zeros_like(length)
     if probes is not None:
         trace, error = products.mean(0), products.std(0) / len(probes) ** 0.5
-    dimension = x[0].numel() - sigma * trace + predicted.detach().square().flatten(1).sum(1)
-    return Dimension(dimension, sigma * error)
+    return Dimension(x[0].numel() - sigma * trace + length, sigma * error)
+
+
+@torch.enable_grad()
+def flipd_and_gradient(predict: Predict, x: Tensor, gamma: float, probes: Tensor) -> tuple[Tensor, Tensor]:
+    """FLIPD by `probes`, (n,), and its gradient in x, (n, *image_shape); arguments as there, and one probe suffices."""
+    x = x.detach().requires_grad_()
+    products, sigma, length = _terms(predict, x, gamma, probes, create_graph=True)
+    dimension = x[0].numel() - sigma * products.mean(0) + length
+    (gradient,) = torch.autograd.grad(dimension.sum(), x)
+    return dimension.detach(), gradient
 
 
 def signs(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
@@ -62,7 +66,23 @@ def _axes(x: Tensor) -> Iterator[Tensor]:
         yield direction.reshape(x.shape)
 
 
-def _along(predicted: Tensor, z: Tensor, direction: Tensor) -> Tensor:
-    """direction . (d predicted / dz) direction for each image, (n,), of a model that looks at every image alone."""
-    (back,) = torch.autograd.grad(predicted, z, direction, retain_graph=True)
-    return (back * direction).flatten(1).sum(1)
+@torch.enable_grad()
+def _terms(
+    predict: Predict, x: Tensor, gamma: float, directions: Iterable[Tensor], create_graph: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """direction . (d predict / dz) direction, (directions, n), sigma, and |predict|^2, (n,), at z = alpha x.
+
+    Of a model that looks at every image alone. With `create_graph` they can be differentiated in x once more.
+    """
+    gammas = x.new_full((len(x),), gamma)
+    alpha, sigma = alpha_and_sigma(gammas[0])
+    z = alpha * x if create_graph else (alpha * x).detach().requires_grad_()
+    predicted = predict(z, gammas)
+
+    def along(direction: Tensor) -> Tensor:
+        (back,) = torch.autograd.grad(predicted, z, direction, retain_graph=True, create_graph=create_graph)
+        return (back * direction).flatten(1).sum(1)
+
+    products = torch.stack([along(direction) for direction in directions])
+    length = (predicted if create_graph else predicted.detach()).square().flatten(1).sum(1)
+    return products, sigma, length

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from engram.geometry.flipd import Predict, flipd, signs
+from engram.geometry.flipd import Predict, flipd, flipd_and_gradient, signs
 from engram.models.diffusion import alpha_and_sigma
 from engram.prevention.sampling import Change
 
@@ -36,7 +36,7 @@ def upwards(
     """
 
     def gradient(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-        return dimension_and_gradient(predict, x, gamma, signs((PROBES, *x.shape), generator, x))
+        return flipd_and_gradient(predict, x, gamma, signs((PROBES, *x.shape), generator, x))
 
     return _moving(gradient, gammas, thresholds, strength)
 
@@ -47,8 +47,7 @@ def anywhere(
     """The control of `upwards`: images of low LID move as far, each in a direction drawn at random."""
 
     def at_random(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            dimension = flipd(predict, x, gamma, signs((PROBES, *x.shape), generator, x)).value
+        dimension = flipd(predict, x, gamma, signs((PROBES, *x.shape), generator, x)).value
         return dimension, torch.randn(x.shape, generator=generator, device=generator.device).to(x)
 
     return _moving(at_random, gammas, thresholds, strength)
@@ -73,23 +72,3 @@ def _moving(
         return x + (distance[:, None] * unit).reshape(x.shape)
 
     return change
-
-
-def dimension_and_gradient(predict: Predict, x: Tensor, gamma: float, probes: Tensor) -> tuple[Tensor, Tensor]:
-    """FLIPD, (n,), and its gradient in x, (n, *image_shape), for x (n, *image_shape); probes (probes, n, *image_shape) as there."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        gammas = x.new_full((len(x),), gamma)
-        alpha, sigma = alpha_and_sigma(gammas[0])
-        z = alpha * x
-        predicted = predict(z, gammas)
-        traces = [_along(predicted, z, probe) for probe in probes]
-        dimension = x[0].numel() - sigma * torch.stack(traces).mean(0) + predicted.square().flatten(1).sum(1)
-        (gradient,) = torch.autograd.grad(dimension.sum(), x)
-    return dimension.detach(), gradient
-
-
-def _along(predicted: Tensor, z: Tensor, probe: Tensor) -> Tensor:
-    """probe . (d predicted / dz) probe for each image, (n,), that can be differentiated once more."""
-    (back,) = torch.autograd.grad(predicted, z, probe, create_graph=True)
-    return (back * probe).flatten(1).sum(1)

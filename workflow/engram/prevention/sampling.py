@@ -9,9 +9,8 @@ from torch import Tensor
 from engram.geometry.flipd import Predict
 from engram.models.diffusion import alpha_and_sigma
 
-Change = Callable[
-    [Tensor, int], Tensor
-]  # the images (n, *image_shape) that a step predicts, changed, from them and its number
+# The images (n, *image_shape) that a step predicts, changed, from them and its number.
+Change = Callable[[Tensor, int], Tensor]
 
 
 @torch.no_grad()

@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import xarray as xr
 
-import engram
 from engram.audit.images import TRAINING, UNKNOWN
 from engram.audit.pictures import LOOK, figures
-from engram.files import artifacts, atomic
-from engram.report.page import TEMPLATES
+from engram.files import artifacts
+from engram.report import rendering
 from engram.scores import intervals
 
 CAPTIONS = {
@@ -34,10 +32,9 @@ CAPTIONS = {
 def write(path: str | Path, audit_path: str | Path) -> None:
     """Write the page of an audit.h5."""
     audit = artifacts.read(audit_path, "audit")
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    page = jinja2.Environment(loader=loader, **options).get_template("audit.html.j2")
-    text = page.render(
+    rendering.write(
+        path,
+        "audit.html.j2",
         name=Path(json.loads(audit.attrs["values"])["checkpoint"]).name,
         headline=[*_headline(audit)],
         cautions=[*_cautions(audit)],
@@ -45,10 +42,8 @@ def write(path: str | Path, audit_path: str | Path) -> None:
         statistics=[*_statistics(audit)],
         figures=[*_figures(audit)],
         without_copies=audit.attrs["without_copies"],
-        path=audit_path,
-        engram_version=engram.__version__,
+        audit_path=audit_path,
     )
-    atomic.write(path, text.encode())
 
 
 def _headline(audit: xr.Dataset) -> Iterator[str]:

@@ -10,15 +10,13 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import xarray as xr
 
-import engram
 from engram.catalogue import ANALYSES, FIGURES, PAPER_FIGURES
 from engram.config_given import is_given
 from engram.datasets import summary
-from engram.files import artifacts, atomic
+from engram.files import artifacts
 from engram.files.artifacts import TRAIN
 from engram.files.experiment import Experiment
 from engram.files.inputs import last
@@ -26,12 +24,12 @@ from engram.files.kept import digest
 from engram.files.layout import Layout
 from engram.likelihood.quality import Quality
 from engram.paper import claims
-from engram.report import copies, lacking, measures
+from engram.report import copies, lacking, measures, rendering
 from engram.report import reproduction as reproduction_page
 from engram.scores.bits import densities, dimensions
 from engram.scores.summary import error_of_draws, is_bound, is_tested, number_memorized, power, summarize
 
-TEMPLATES, CAPTIONS = (Path(__file__).parent / part for part in ("templates", "captions"))
+CAPTIONS = Path(__file__).parent / "captions"
 
 HIGHEST = 10  # images of highest score that are named
 
@@ -48,17 +46,14 @@ def write(
     read = [Experiment.read(described) for described in experiments]
     both = list(zip(experiments, read, strict=True))
     pairs = list(_learning_rate_pairs([each for each in both if _stands_for_the_papers(each[0])]))
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    page = jinja2.Environment(loader=loader, **options).get_template("report.html.j2")
-    text = page.render(
+    rendering.write(
+        path,
+        "report.html.j2",
         experiments=[_section(*each, pairs) for each in both],
         pairs=pairs,
         reproduction=reproduction and _beside_the_paper(reproduction),
         claims=claims.CLAIMS,
-        engram_version=engram.__version__,
     )
-    atomic.write(path, text.encode())
 
 
 def _section(
