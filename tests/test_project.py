@@ -10,6 +10,7 @@ import yaml
 from engram import catalogue
 from engram.files import layout
 from engram.files.layout import Layout
+from engram.report import contents
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -93,6 +94,18 @@ def test_the_package_never_imports_snakemake():
 def test_documents_have_no_gaps_left_to_fill():
     for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
         assert not re.search(r"@@|to be timed|TODO|SECONDS s", path.read_text(), re.IGNORECASE), path
+
+
+def test_documents_open_analyses_that_their_experiments_make():
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    opened = {
+        (path.name, *names)
+        for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+        for names in re.findall(r'load\("results/(\w+)"\)\.analyses\["(\w+)"\]', path.read_text())
+    }
+    assert len(opened) > 5
+    wrong = [each for each in opened if each[2] not in contents.experiment(config, each[1])["analyses"]]
+    assert not wrong
 
 
 def test_the_paths_are_those_that_the_readme_of_the_results_lists():
